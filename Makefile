@@ -1,0 +1,51 @@
+# Each target does its whole set-up: Python, make and git are all that must be there.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
+RUN ?= runs/demo
+
+.PHONY: help demo install test test-slow lint format weights studies ide clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+$(VENV)/.made: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) -e .
+	@touch $@
+
+$(VENV)/.made-dev: $(VENV)/.made
+	$(PIP) -e '.[dev]'
+	@touch $@
+
+demo: $(VENV)/.made ## fine-tune the shipped backbone on the embedded data
+	$(BIN)/hornbook finetune --out $(RUN) --replace
+
+install: $(VENV)/.made-dev ## a virtual environment with all that development needs
+
+# The recipes' tests run once on each backend; everything else on TensorFlow.
+test: $(VENV)/.made-dev ## lint, and every test that is not slow
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	$(BIN)/pytest -m 'not slow' -n 2
+	KERAS_BACKEND=jax $(BIN)/pytest tests/recipes -m 'not slow' -n 2
+	KERAS_BACKEND=torch $(BIN)/pytest tests/recipes -m 'not slow' -n 2
+
+test-slow: $(VENV)/.made-dev ## the long checks: kills, claims over seeds, lowest versions, wheel
+	$(BIN)/pytest -m slow
+	KERAS_BACKEND=jax $(BIN)/pytest tests/recipes -m slow
+	KERAS_BACKEND=torch $(BIN)/pytest tests/recipes -m slow
+
+lint: $(VENV)/.made-dev ## ruff
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+format: $(VENV)/.made-dev ## let ruff mend what it can
+	$(BIN)/ruff check --fix . && $(BIN)/ruff format .
+
+ide: ## links so that an editor finds hornbook.recipes and its kin
+	mkdir -p .ide/hornbook
+	for part in recipes zoo tuning; do ln -sfn ../../$$part .ide/hornbook/$$part; done
+	for file in src/hornbook/*; do ln -sfn ../../$$file .ide/hornbook/; done
+
+clean: ## remove what make made
+	rm -rf $(VENV) .ide build dist src/*.egg-info

@@ -1,0 +1,1 @@
+"""Every recipe, one idea a file. Importing this registers them all with Keras."""

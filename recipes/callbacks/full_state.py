@@ -1,0 +1,330 @@
+# SPDX-License-Identifier: Apache-2.0
+"""FullState: resume a killed training and end with the same weights, bit for bit.
+
+What:    after each epoch, publishes all that the epochs to come depend on.
+When:    training that may be killed at any moment and must not differ for it.
+Not for: several processes; random numbers from outside the model and its data, as
+         unseeded `keras.random` calls (Keras's global generator is not public),
+         TensorFlow's own generators, shuffled tf.data.
+Source:  keras.callbacks.BackupAndRestore.
+Differs: it saves seed generators, the other callbacks, History and the random states
+         of Python, NumPy and torch too, publishes atomically and checks sums.
+Needs:   keras>=3.12.
+"""
+
+import contextlib
+import hashlib
+import inspect
+import itertools
+import json
+import os
+import pathlib
+import random
+import re
+
+import keras
+import numpy as np
+
+
+class FullState(keras.callbacks.Callback):
+    """Saves the full state of training after each epoch, and resumes from it.
+
+    Run the same script again, and `fit` goes on after the last epoch that was
+    completed. Weights, optimizer and History end as those of a training that was
+    never interrupted. One that had ended, be it by `stop_training`, ends at once.
+    What is saved:
+
+    - The variables of the model, with its layers' seed generators, and those of the
+      compiled optimizer.
+    - What training changed in the callbacks before this one: attributes made of
+      numbers, strings, arrays, lists, tuples and dicts, as the best weights of
+      `EarlyStopping`. The rest stays as the script makes it, so a new `patience`
+      counts.
+    - History, `stop_training`, and the states of Python's `random`, of `numpy.random`
+      and, on the torch backend, of torch.
+
+    To be the same to the last bit, the script must be deterministic: it calls
+    `keras.utils.set_random_seed`, and on TensorFlow
+    `tf.config.experimental.enable_op_determinism`; its data depend on nothing but
+    the epoch (as `SeededBatches` do), and it fits with `shuffle=False`.
+
+    Each state is one file, `epoch-00003.npz`, with no pickle in it. It is complete and
+    on disk before the file `latest` is replaced, which names it with its sha256. So a
+    kill at any moment leaves a valid state.
+
+    Args:
+        directory: Folder for the state of this one training. Delete it to start
+            afresh.
+        data: Data with a method `set_epoch(epoch)`, to be called as each epoch begins.
+
+    Attributes:
+        resumed_epoch: Number of epochs that were restored, which is the index of the
+            next one; `None` where training started afresh.
+
+    Raises:
+        ValueError: If this is not the last callback, if the model is not built, or if
+            the state is damaged or that of another training.
+
+    Example:
+    >>> import tempfile
+    >>> x = y = np.ones((8, 1))
+    >>> def train(epochs, directory):
+    ...     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    ...     model.compile("adam", "mse")
+    ...     state = FullState(directory)
+    ...     history = model.fit(x, y, epochs=epochs, verbose=0, callbacks=[state])
+    ...     return state.resumed_epoch, history.epoch
+    >>> with tempfile.TemporaryDirectory() as directory:
+    ...     print(train(2, directory))
+    ...     print(train(3, directory))
+    (None, [0, 1])
+    (2, [0, 1, 2])
+    """
+
+    def __init__(self, directory, data=None):
+        super().__init__()
+        if data is not None and not hasattr(data, "set_epoch"):
+            raise ValueError(
+                f"`data` must have a method `set_epoch`. Received: data={data}"
+            )
+        self.directory = pathlib.Path(directory)
+        self.data = data
+        self.resumed_epoch = None
+
+    def on_train_begin(self, logs=None):
+        """Restores the state, if there is one."""
+        if not self.model.built:
+            raise ValueError(
+                "FullState needs a built model: begin it with an `Input`, or call it "
+                f"once. Received: model={self.model}"
+            )
+        self._find_others()
+        self.resumed_epoch = self._history = None
+        if (self.directory / "latest").exists():
+            self._restore(*self._read())
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Tells the data which epoch it is."""
+        self._restore_history()
+        if self.data is not None:
+            self.data.set_epoch(epoch)
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Publishes the state."""
+        history = self.model.history
+        epochs, curves = history.epoch, dict(history.history)
+        if epoch not in epochs:  # `fit` calls its History after this callback.
+            epochs = [*epochs, epoch]
+            for name, value in logs.items():
+                curves[name] = [*curves.get(name, []), value]
+        state = {
+            "epoch": epoch + 1,
+            "backend": keras.backend.backend(),
+            "stopped": bool(self.model.stop_training),
+        }
+        arrays = {}
+        state["history"] = _encode([epochs, curves], arrays)
+        state["random"] = _encode(_get_random_states(), arrays)
+        state["variables"] = [
+            [_describe(name, v), _encode(keras.ops.convert_to_numpy(v), arrays)]
+            for name, v in self._variables()
+        ]
+        state["callbacks"] = {}
+        for key, callback in self._others.items():
+            changed = state["callbacks"][key] = {}
+            for name, (code, own_arrays) in _attributes(callback).items():
+                if code != self._at_begin[key].get(name):
+                    changed[name] = code
+                    arrays.update(own_arrays)
+        self._publish(state, arrays)
+
+    def on_train_end(self, logs=None):
+        """Restores History where no epoch was left to train."""
+        self._restore_history()
+
+    def _find_others(self):
+        # Keras tells a callback nothing of the others: ask the list that calls it.
+        frame, callbacks = inspect.currentframe(), []
+        while frame is not None and self not in callbacks:
+            caller = frame.f_locals.get("self")
+            if isinstance(caller, keras.callbacks.CallbackList):
+                callbacks = caller.callbacks
+            frame = frame.f_back
+        names = [type(callback).__name__ for callback in callbacks]
+        place = callbacks.index(self) if self in callbacks else -1
+        # `fit` appends these two, and training does not depend on them.
+        late = (keras.callbacks.History, keras.callbacks.ProgbarLogger)
+        if place < 0 or not all(isinstance(c, late) for c in callbacks[place + 1 :]):
+            raise ValueError(
+                "FullState must be the last callback given to `fit`, since others "
+                f"reset themselves when training begins. Received: callbacks={names}"
+            )
+        self._others = {
+            f"{names[i]} {names[:i].count(names[i])}": callbacks[i]
+            for i in range(place)
+        }
+        self._at_begin = {
+            key: {name: code for name, (code, _) in _attributes(callback).items()}
+            for key, callback in self._others.items()
+        }
+
+    def _variables(self):
+        # All that a training step can change. Paths in an optimizer depend on where
+        # it was built, and numbers in names on what else the process built.
+        named = [(v.path, v) for v in self.model.variables]
+        named += [(f"optimizer/{v.name}", v) for v in self.model.optimizer.variables]
+        return [(re.sub(r"_\d+", "", name), v) for name, v in named]
+
+    def _publish(self, state, arrays):
+        path = self.directory / f"epoch-{state['epoch']:05d}.npz"
+        self.directory.mkdir(parents=True, exist_ok=True)
+        with _durable(path) as file:
+            np.savez(file, state=np.array(json.dumps(state)), **arrays)
+        with _durable(self.directory / "latest.new") as file:
+            # As `sha256sum` does, so that `sha256sum --check latest` works.
+            file.write(f"{_sha256(path)}  {path.name}\n".encode())
+        os.replace(self.directory / "latest.new", self.directory / "latest")
+        if os.name == "posix":  # Elsewhere a folder cannot be opened.
+            folder = os.open(self.directory, os.O_RDONLY)
+            os.fsync(folder)
+            os.close(folder)
+        for other in self.directory.glob("epoch-*.npz"):
+            if other != path:
+                other.unlink()
+
+    def _read(self):
+        latest = self.directory / "latest"
+        match = re.fullmatch(rb"(\w{64})  (epoch-\d+\.npz)\n", latest.read_bytes())
+        path = self.directory / match[2].decode() if match else latest
+        if not (match and path.is_file() and _sha256(path) == match[1].decode()):
+            raise ValueError(
+                f"The saved state is damaged: `{path}` is missing or has changed. Put "
+                f"back a good copy of it, or delete `{self.directory}` to start "
+                f"afresh. Received: directory={self.directory}"
+            )
+        with np.load(path) as file:
+            arrays = dict(file)
+        return json.loads(str(arrays.pop("state"))), arrays
+
+    def _restore(self, state, arrays):
+        if not self.model.optimizer.built:
+            self.model.optimizer.build(self.model.trainable_variables)
+        variables = self._variables()
+        self._compare("backend", state["backend"], keras.backend.backend())
+        for saved, here in itertools.zip_longest(state["variables"], variables):
+            self._compare("variable", saved and saved[0], here and _describe(*here))
+        for key, changed in state["callbacks"].items():
+            self._compare("callback", key, key if key in self._others else None)
+
+        for (_, variable), (_, code) in zip(variables, state["variables"], strict=True):
+            variable.assign(_decode(code, arrays))
+        for key, changed in state["callbacks"].items():
+            for name, code in changed.items():
+                setattr(self._others[key], name, _decode(code, arrays))
+        _set_random_states(_decode(state["random"], arrays))
+        self._history = _decode(state["history"], arrays)
+        self.resumed_epoch = state["epoch"]
+        self.model.stop_training = state["stopped"]
+        # Not public, but it is what BackupAndRestore sets.
+        end = self.params["epochs"] if state["stopped"] else 0
+        self.model._initial_epoch = max(state["epoch"], end)
+
+    def _compare(self, what, saved, here):
+        if saved != here:
+            raise ValueError(
+                f"`{self.directory}` holds the state of another training: a {what} "
+                f"there is {saved}, here it is {here}. Run what saved it, or delete "
+                f"it to start afresh. Received: directory={self.directory}"
+            )
+
+    def _restore_history(self):
+        # No earlier: `fit` calls its History after this callback, which clears it.
+        if self._history is not None:
+            self.model.history.epoch, self.model.history.history = self._history
+            self._history = self.model._initial_epoch = None
+
+
+def _attributes(callback):
+    """The code of each attribute that can be stored, with its arrays."""
+    codes = {}
+    for name, value in vars(callback).items():
+        # Keras flips the sign of `min_delta` when it first compares, and would flip
+        # it again.
+        if name != "min_delta":
+            arrays = {}
+            with contextlib.suppress(TypeError):
+                codes[name] = _encode(value, arrays), arrays
+    return codes
+
+
+def _encode(value, arrays):
+    """What JSON can hold of a value. Its arrays go to `arrays`, by content."""
+    if value is None or type(value) in (bool, int, float, str):
+        return value
+    if type(value) is list:
+        return [_encode(item, arrays) for item in value]
+    if type(value) is tuple:
+        return {"tuple": _encode(list(value), arrays)}
+    if type(value) is dict:
+        return {"dict": [_encode(list(item), arrays) for item in value.items()]}
+    if keras.ops.is_tensor(value):
+        value = keras.ops.convert_to_numpy(value)
+    if not isinstance(value, (np.ndarray, np.generic)) or value.dtype == object:
+        raise TypeError(f"Cannot be stored without pickle. Received: value={value!r}")
+    dtype = value.dtype.name
+    if value.dtype.kind == "V":  # NumPy's files know no bfloat16: store its bits.
+        value = value.view(f"uint{8 * value.itemsize}")
+    key = hashlib.sha256(f"{value.dtype} {value.shape} ".encode() + value.tobytes())
+    arrays[key.hexdigest()] = np.asarray(value)
+    return {"array": key.hexdigest(), "dtype": dtype}
+
+
+def _decode(code, arrays):
+    if isinstance(code, list):
+        return [_decode(item, arrays) for item in code]
+    if not isinstance(code, dict):
+        return code
+    if "tuple" in code:
+        return tuple(_decode(code["tuple"], arrays))
+    if "dict" in code:
+        return dict(_decode(code["dict"], arrays))
+    return arrays[code["array"]].view(code["dtype"])[()]
+
+
+def _describe(name, variable):
+    dtype = keras.backend.standardize_dtype(variable.dtype)
+    return [name, list(variable.shape), dtype]
+
+
+def _get_random_states():
+    states = {"python": random.getstate(), "numpy": np.random.get_state(legacy=False)}
+    if keras.backend.backend() == "torch":
+        import torch
+
+        states["torch"] = torch.get_rng_state()
+        states["cuda"] = torch.cuda.get_rng_state_all()
+    return states
+
+
+def _set_random_states(states):
+    random.setstate(states["python"])
+    np.random.set_state(states["numpy"])
+    if keras.backend.backend() == "torch":
+        import torch
+
+        torch.set_rng_state(torch.from_numpy(states["torch"]))
+        torch.cuda.set_rng_state_all([torch.from_numpy(s) for s in states["cuda"]])
+
+
+def _sha256(path):
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextlib.contextmanager
+def _durable(path):
+    """Opens a file for writing that is on disk when it has been closed."""
+    with open(path, "wb") as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())

@@ -1,0 +1,1 @@
+"""Fixed views, votes and ensembles at test time."""

@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Ensemble: several classifiers as one, their answers merged.
+
+What:    one Keras model with each member as a parallel branch of one graph.
+When:    several good classifiers of the same classes err on different examples.
+Not for: training; members whose input is prepared outside them.
+Source:  Hansen and Salamon, "Neural Network Ensembles", IEEE TPAMI 1990 (mean, vote);
+         Ho, Hull and Srihari, "Decision Combination in Multiple Classifier Systems",
+         IEEE TPAMI 1994 (ranks).
+Differs: Ho et al. rank by the Borda count; here equal scores share their mean rank.
+Needs:   keras>=3.12.
+"""
+
+import math
+
+import keras
+import numpy as np
+from keras import ops
+
+MERGES = ("mean", "mean_logit", "geometric", "vote", "rank")
+
+
+def _gives_logits(layer):
+    """Whether a classifier returns logits, by the activation of its last layer."""
+    if isinstance(layer, keras.layers.Softmax):
+        return False
+    if getattr(layer, "gives_probabilities", False):
+        return False
+    if isinstance(layer, keras.Sequential):
+        return _gives_logits(layer.layers[-1])
+    if hasattr(layer, "operations"):  # a functional model, its output last
+        return _gives_logits(layer.operations[-1])
+    activation = getattr(layer, "activation", None)
+    if activation in (keras.activations.softmax, keras.activations.sigmoid):
+        return False
+    # A linear `Activation` only casts or names: what comes before it decides.
+    casts = isinstance(layer, keras.layers.Activation)
+    if activation is keras.activations.linear and not casts:
+        return True
+    raise ValueError(
+        f"Cannot tell whether the last layer, {layer.name!r}, gives logits or "
+        "probabilities: pass `from_logits=True` or `False`. Received: from_logits=None"
+    )
+
+
+def _ranks(scores):
+    """Ranks from 1 upwards, equal scores sharing their mean rank."""
+
+    def places(x):
+        return ops.argsort(ops.argsort(x, axis=-1), axis=-1)
+
+    # The sort is stable: one way it numbers ties from the left, the other from the
+    # right, and the mean of the two is what they share.
+    both = places(scores) + ops.flip(places(ops.flip(scores, axis=-1)), axis=-1)
+    return 1 + ops.cast(both, "float32") / 2
+
+
+def _merge(outputs, merge, from_logits, weights):
+    """Merges `(batch, views, classes)` into `(batch, classes)`, in float32.
+
+    `from_logits` and `weights` have one value a view; the weights sum to one.
+    """
+    if len(outputs.shape) != 3 or outputs.shape[-1] < 2:
+        raise ValueError(
+            "A classifier must return (batch, classes), of two classes or more. "
+            f"Received: output_shape={(None, *outputs.shape[2:])}"
+        )
+    outputs = ops.cast(outputs, "float32")
+    classes = outputs.shape[-1]
+    is_logits = np.reshape(from_logits, (-1, 1))
+    weights = np.reshape(weights, (-1, 1)).astype("float32")
+
+    def average(x):
+        return ops.sum(ops.multiply(x, weights), axis=1)
+
+    if merge == "rank":
+        return average(_ranks(outputs)) * (2 / (classes * (classes + 1)))
+    if merge in ("mean_logit", "geometric"):
+        # The softmax cancels what makes a logit differ from a log probability.
+        logs = ops.log(ops.maximum(outputs, 1e-7))
+        return ops.softmax(average(ops.where(is_logits, outputs, logs)))
+    mean = average(ops.where(is_logits, ops.softmax(outputs), outputs))
+    if merge == "mean":
+        return mean
+    votes = average(ops.one_hot(ops.argmax(outputs, axis=-1), classes, dtype="float32"))
+    leads = votes > ops.max(votes, axis=-1, keepdims=True) - 1e-6
+    winner = ops.argmax(ops.where(leads, mean, -np.inf), axis=-1)
+    # Small beside a vote, large beside a rounding error.
+    return 0.9999 * votes + 0.0001 * ops.one_hot(winner, classes, dtype="float32")
+
+
+@keras.saving.register_keras_serializable(package="hornbook")
+class Ensemble(keras.Model):
+    """Gives the same input to several classifiers and merges them to probabilities.
+
+    The members are frozen in the state they come in and are not trained. They may be
+    of one architecture or of many, and may bear the same names. Those that work at
+    different image sizes each hold their own resizing, as all take the same raw input.
+    The merges:
+
+    - `"mean"`: the mean probability. It is a plain mean: where the members'
+      probabilities do not sum to one (sigmoids), neither does the result.
+    - `"mean_logit"`, `"geometric"`: the softmax of the mean logit, which is the
+      geometric mean of the probabilities, normalised: one merge under its two names.
+      Given probabilities are first raised to 1e-7, so that no member alone has a veto.
+    - `"vote"`: the share of members whose highest class this is (the first of equals).
+      A tie goes to the highest mean probability, then to the first class. To say so
+      in the result, 0.0001 of it moves to the winner: `argmax` finds the winner.
+    - `"rank"`: the mean over members of a class's rank, 1 for the least probable,
+      equal scores sharing their mean rank, divided by `classes * (classes + 1) / 2`.
+
+    All but the first sum to one, whatever the members return.
+
+    Args:
+        models: Built classifiers `(batch, ...) -> (batch, classes)` of the same
+            classes. No two may share a layer: such a file could not be loaded.
+        merge: One of the merges above.
+        weights: One number for each member, of any sum, or `None` for equal weights.
+        from_logits: Bool, or one bool for each member. Whether a member returns
+            logits, of a softmax. `None` reads it from each last layer's activation.
+            The attribute `from_logits` tells what was assumed of each.
+        **kwargs: The arguments of every Keras model. `dtype` is that of the result,
+            `"float32"` by default whatever the global policy; the members compute in
+            their own.
+
+    Call arguments:
+        inputs: What each member takes; the batch may be empty.
+        training: Must be false: train the members themselves.
+
+    Returns:
+        Tensor `(batch, classes)`.
+
+    Raises:
+        ValueError: if an argument is none of the above, if `from_logits` cannot be
+            told, if a member is not built, if members differ in classes, and when
+            called with `training=True`, as by `fit`.
+
+    Example:
+
+    >>> def classifier():
+    ...     return keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+    >>> ensemble = Ensemble([classifier(), classifier()], merge="vote")
+    >>> ensemble.from_logits
+    [True, True]
+    >>> probabilities = ensemble(keras.ops.ones((2, 4)))
+    >>> tuple(probabilities.shape)
+    (2, 3)
+    """
+
+    gives_probabilities = True
+
+    def __init__(self, models, merge="mean", weights=None, from_logits=None, **kwargs):
+        kwargs.setdefault("dtype", "float32")
+        super().__init__(**kwargs)
+        models = list(models)
+        count = len(models)
+        if not models or not all(getattr(model, "built", False) for model in models):
+            raise ValueError(
+                "`models` must be built classifiers, one or more: call each once on a "
+                f"batch. Received: models={models}"
+            )
+        variables = [id(v) for model in models for v in model.variables]
+        if len(set(variables)) < len(variables):
+            raise ValueError(
+                "`models` must not share layers (to count a member twice, give it "
+                f"weight 2). Received: models={models}"
+            )
+        if merge not in MERGES:
+            raise ValueError(f"`merge` must be in {MERGES}. Received: merge={merge}")
+        shares = [1] * count if weights is None else [float(w) for w in weights]
+        if len(shares) != count or min(shares) < 0 or not 0 < sum(shares) < math.inf:
+            raise ValueError(
+                f"`weights` must be {count} numbers that are not negative and not all "
+                f"zero. Received: weights={weights}"
+            )
+        if from_logits is None:
+            from_logits = [_gives_logits(model) for model in models]
+        elif isinstance(from_logits, bool):
+            from_logits = [from_logits] * count
+        if len(from_logits) != count:
+            raise ValueError(
+                f"`from_logits` must be one bool or {count}. "
+                f"Received: from_logits={from_logits}"
+            )
+        self.models = models
+        self.merge = merge
+        self.member_weights = [share / sum(shares) for share in shares]
+        self.from_logits = list(from_logits)
+
+    def build(self, input_shape):
+        """Does nothing: the members are built."""
+
+    def call(self, inputs, training=False):
+        if training:
+            raise ValueError(
+                "`Ensemble` is for inference: train its members. "
+                f"Received: training={training}"
+            )
+        outputs = [model(inputs, training=False) for model in self.models]
+        shapes = [tuple(output.shape[1:]) for output in outputs]
+        if len(set(shapes)) > 1:
+            raise ValueError(
+                "The members must have the same classes. Received: "
+                f"output_shapes={[(None, *shape) for shape in shapes]}"
+            )
+        merged = _merge(
+            ops.stack(outputs, axis=1),
+            self.merge,
+            self.from_logits,
+            self.member_weights,
+        )
+        return ops.cast(merged, self.compute_dtype)
+
+    def compute_output_shape(self, input_shape):
+        inputs = keras.KerasTensor(input_shape)
+        return tuple(self.models[0].compute_output_spec(inputs).shape)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "models": [keras.saving.serialize_keras_object(m) for m in self.models],
+            "merge": self.merge,
+            "weights": self.member_weights,
+            "from_logits": self.from_logits,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        models = [keras.saving.deserialize_keras_object(m) for m in config["models"]]
+        return cls(**{**config, "models": models})

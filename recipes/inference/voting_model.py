@@ -1,0 +1,262 @@
+# SPDX-License-Identifier: Apache-2.0
+"""VotingModel: classify several views of an image and merge the answers.
+
+What:    one Keras model that makes views, runs a classifier on them, merges.
+When:    a trained classifier should be steadier at test time, for more compute.
+Not for: training; views that turn one class into another (mirrored digits).
+Source:  Krizhevsky, Sutskever and Hinton, "ImageNet Classification with Deep
+         Convolutional Neural Networks", NeurIPS 2012, section 4.1 (mean of ten crops);
+         Ho, Hull and Srihari, "Decision Combination in Multiple Classifier Systems",
+         IEEE TPAMI 1994 (ranks).
+Differs: Ho et al. rank by the Borda count; here equal scores share their mean rank.
+Needs:   keras>=3.12.
+"""
+
+import keras
+import numpy as np
+from keras import ops
+
+MERGES = ("mean", "mean_logit", "geometric", "vote", "rank")
+
+
+def _gives_logits(layer):
+    """Whether a classifier returns logits, by the activation of its last layer."""
+    if isinstance(layer, keras.layers.Softmax):
+        return False
+    if getattr(layer, "gives_probabilities", False):
+        return False
+    if isinstance(layer, keras.Sequential):
+        return _gives_logits(layer.layers[-1])
+    if hasattr(layer, "operations"):  # a functional model, its output last
+        return _gives_logits(layer.operations[-1])
+    activation = getattr(layer, "activation", None)
+    if activation in (keras.activations.softmax, keras.activations.sigmoid):
+        return False
+    # A linear `Activation` only casts or names: what comes before it decides.
+    casts = isinstance(layer, keras.layers.Activation)
+    if activation is keras.activations.linear and not casts:
+        return True
+    raise ValueError(
+        f"Cannot tell whether the last layer, {layer.name!r}, gives logits or "
+        "probabilities: pass `from_logits=True` or `False`. Received: from_logits=None"
+    )
+
+
+def _ranks(scores):
+    """Ranks from 1 upwards, equal scores sharing their mean rank."""
+
+    def places(x):
+        return ops.argsort(ops.argsort(x, axis=-1), axis=-1)
+
+    # The sort is stable: one way it numbers ties from the left, the other from the
+    # right, and the mean of the two is what they share.
+    both = places(scores) + ops.flip(places(ops.flip(scores, axis=-1)), axis=-1)
+    return 1 + ops.cast(both, "float32") / 2
+
+
+def _merge(outputs, merge, from_logits, weights):
+    """Merges `(batch, views, classes)` into `(batch, classes)`, in float32.
+
+    `from_logits` and `weights` have one value a view; the weights sum to one.
+    """
+    if len(outputs.shape) != 3 or outputs.shape[-1] < 2:
+        raise ValueError(
+            "A classifier must return (batch, classes), of two classes or more. "
+            f"Received: output_shape={(None, *outputs.shape[2:])}"
+        )
+    outputs = ops.cast(outputs, "float32")
+    classes = outputs.shape[-1]
+    is_logits = np.reshape(from_logits, (-1, 1))
+    weights = np.reshape(weights, (-1, 1)).astype("float32")
+
+    def average(x):
+        return ops.sum(ops.multiply(x, weights), axis=1)
+
+    if merge == "rank":
+        return average(_ranks(outputs)) * (2 / (classes * (classes + 1)))
+    if merge in ("mean_logit", "geometric"):
+        # The softmax cancels what makes a logit differ from a log probability.
+        logs = ops.log(ops.maximum(outputs, 1e-7))
+        return ops.softmax(average(ops.where(is_logits, outputs, logs)))
+    mean = average(ops.where(is_logits, ops.softmax(outputs), outputs))
+    if merge == "mean":
+        return mean
+    votes = average(ops.one_hot(ops.argmax(outputs, axis=-1), classes, dtype="float32"))
+    leads = votes > ops.max(votes, axis=-1, keepdims=True) - 1e-6
+    winner = ops.argmax(ops.where(leads, mean, -np.inf), axis=-1)
+    # Small beside a vote, large beside a rounding error.
+    return 0.9999 * votes + 0.0001 * ops.one_hot(winner, classes, dtype="float32")
+
+
+@keras.saving.register_keras_serializable(package="hornbook")
+class VotingModel(keras.Model):
+    """Runs a classifier on views of each image and merges them to probabilities.
+
+    All views of a batch go through the classifier together, in one graph. The merges:
+
+    - `"mean"`: the mean probability. It is a plain mean: where the classifier's
+      probabilities do not sum to one (sigmoids), neither does the result.
+    - `"mean_logit"`, `"geometric"`: the softmax of the mean logit, which is the
+      geometric mean of the probabilities, normalised: one merge under its two names.
+      Given probabilities are first raised to 1e-7, so that no view alone has a veto.
+    - `"vote"`: the share of views whose highest class this is (the first of equals).
+      A tie goes to the highest mean probability, then to the first class. To say so
+      in the result, 0.0001 of it moves to the winner: `argmax` finds the winner.
+    - `"rank"`: the mean over views of a class's rank, 1 for the least probable, equal
+      scores sharing their mean rank, divided by `classes * (classes + 1) / 2`.
+
+    All but the first sum to one, whatever the classifier returns.
+
+    Args:
+        model: Built classifier `(batch, ...) -> (batch, classes)`. Its dropout stays
+            off and its BatchNormalization uses the moving statistics.
+        views: Layer, or function of `keras.ops` (registered, if the model is to be
+            saved), that maps `(batch, height, width, channels)` to
+            `(batch, views, ...)` with a fixed number of views, such as `TenCrop`.
+        merge: One of the merges above.
+        from_logits: Bool. Whether the classifier returns logits, of a softmax.
+            `None` reads it from the last layer's activation. The attribute
+            `from_logits` tells what was assumed.
+        views_per_batch: Int or `None`. Views of each image that go through the
+            classifier at once, which bounds memory; `None` for all. The views
+            themselves are held whole.
+        **kwargs: The arguments of every Keras model. `dtype` is that of the result,
+            `"float32"` by default whatever the global policy; the classifier
+            computes in its own.
+
+    Call arguments:
+        images: Tensor `(batch, height, width, channels)`; the batch may be empty.
+        training: Must be false: train `model` itself.
+
+    Returns:
+        Tensor `(batch, classes)`.
+
+    Raises:
+        ValueError: if an argument is none of the above, if `from_logits` cannot be
+            told, if the classifier is not built or does not return
+            `(batch, classes)`, and when called with `training=True`, as by `fit`.
+
+    Example:
+
+    >>> def mirrors(images):
+    ...     return keras.ops.stack([images, keras.ops.flip(images, axis=2)], axis=1)
+    >>> classifier = keras.Sequential(
+    ...     [keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(3)]
+    ... )
+    >>> voter = VotingModel(classifier, mirrors, merge="mean")
+    >>> voter.from_logits
+    True
+    >>> probabilities = voter(keras.ops.ones((2, 8, 8, 1)))
+    >>> tuple(probabilities.shape)
+    (2, 3)
+    """
+
+    gives_probabilities = True
+
+    def __init__(
+        self,
+        model,
+        views,
+        merge="mean",
+        from_logits=None,
+        views_per_batch=None,
+        **kwargs,
+    ):
+        kwargs.setdefault("dtype", "float32")
+        super().__init__(**kwargs)
+        if not getattr(model, "built", False):
+            raise ValueError(
+                "`model` must be a built classifier: call it once on a batch. "
+                f"Received: model={model}"
+            )
+        if not callable(views):
+            raise ValueError(
+                f"`views` must be a layer or a function. Received: views={views}"
+            )
+        if merge not in MERGES:
+            raise ValueError(f"`merge` must be in {MERGES}. Received: merge={merge}")
+        if views_per_batch is not None and (
+            not isinstance(views_per_batch, int) or views_per_batch < 1
+        ):
+            raise ValueError(
+                "`views_per_batch` must be a positive integer or None. Received: "
+                f"views_per_batch={views_per_batch}"
+            )
+        self.model = model
+        self.views = views
+        self.merge = merge
+        self.from_logits = _gives_logits(model) if from_logits is None else from_logits
+        self.views_per_batch = views_per_batch
+
+    def build(self, input_shape):
+        if isinstance(self.views, keras.layers.Layer) and not self.views.built:
+            self.views.build(input_shape)
+
+    def call(self, images, training=False):
+        if training:
+            raise ValueError(
+                "`VotingModel` is for inference: train its `model`. "
+                f"Received: training={training}"
+            )
+        views = self.views(images)
+        count = views.shape[1]
+        if self.views_per_batch is None or self.views_per_batch >= count:
+            outputs = self._classify(views)
+        else:
+            outputs = self._classify_in_turns(views)
+        weights = np.full(count, 1 / count)
+        merged = _merge(outputs, self.merge, self.from_logits, weights)
+        return ops.cast(merged, self.compute_dtype)
+
+    def _classify(self, views):
+        shape = ops.shape(views)
+        outputs = self.model(ops.reshape(views, (-1, *shape[2:])), training=False)
+        return ops.reshape(outputs, (-1, shape[1], *outputs.shape[1:]))
+
+    def _classify_in_turns(self, views):
+        count, step = views.shape[1], self.views_per_batch
+
+        def turn(start, outputs):
+            # The last turn steps back to be full: the graph has one shape for all.
+            places = ops.minimum(start, count - step) + ops.arange(step, dtype="int32")
+            scores = self._classify(ops.take(views, places, axis=1))
+            scores = ops.transpose(ops.cast(scores, "float32"), (1, 0, 2))
+            return start + step, ops.scatter_update(outputs, places[:, None], scores)
+
+        def goes_on(start, outputs):
+            # Reads the outputs only so that TensorFlow, which runs the turns of a loop
+            # in parallel where it can, waits for one before it begins the next.
+            return ops.logical_and(start < count, ops.any(ops.isnan(outputs[-1])))
+
+        empty = ops.full(
+            (count, ops.shape(views)[0], self._classes(views)), np.nan, "float32"
+        )
+        _, outputs = ops.while_loop(goes_on, turn, (0, empty))
+        return ops.transpose(outputs, (1, 0, 2))
+
+    def _classes(self, views):
+        dtype = keras.backend.standardize_dtype(views.dtype)
+        view = keras.KerasTensor((None, *views.shape[2:]), dtype=dtype)
+        return self.model.compute_output_spec(view).shape[-1]
+
+    def compute_output_shape(self, input_shape):
+        views = self.views(keras.KerasTensor(input_shape))
+        return (input_shape[0], self._classes(views))
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "model": keras.saving.serialize_keras_object(self.model),
+            "views": keras.saving.serialize_keras_object(self.views),
+            "merge": self.merge,
+            "from_logits": self.from_logits,
+            "views_per_batch": self.views_per_batch,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        parts = {
+            key: keras.saving.deserialize_keras_object(config[key])
+            for key in ("model", "views")
+        }
+        return cls(**{**config, **parts})

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""layer_decay: smaller learning rates for earlier layers, by a constant factor.
+
+What:    returns a multiplier for each weight of a model: 1 for the last layer, less
+         by `decay` with each layer before it.
+When:    fine-tuning deep pretrained models, above all transformers.
+Not for: training from scratch.
+Source:  Clark et al., "ELECTRA: Pre-training Text Encoders as Discriminators Rather
+         Than Generators", ICLR 2020; Bao et al., "BEiT: BERT Pre-Training of Image
+         Transformers", ICLR 2022.
+Differs: a layer is one that owns a kernel, where the papers count blocks; `block`
+         counts as they do.
+Needs:   keras>=3.
+"""
+
+import re
+
+
+def layer_decay(model, decay=0.75, block=None):
+    """Learning rate multipliers that decay from the last layer to the first.
+
+    The layers that own a kernel (or embeddings) are counted in the order in which
+    the model holds them, through nested models. That is the forward order; for
+    subclassed models it is the order in which `__init__` sets the layers. The last
+    gets 1, and one that `k` others follow gets `decay**k`. Norms, and whatever else
+    owns no kernel, share the number of the layer that they come after. Frozen layers
+    count, but have no entry.
+
+    The result suits optimizers that take multipliers by patterns on the paths of
+    variables, `LayerwiseLearningRate` for one.
+
+    Args:
+        model: A built `keras.Model` or layer.
+        decay: Factor from one layer to the one before it, between 0 and 1.
+        block: Regular expression. Variables in whose `path` it finds the same text
+            count as one layer: `r"block_\\d+"`, say, for blocks of a transformer,
+            or `r"head"` for parallel heads.
+
+    Returns:
+        A dict from regular expressions, one for the exact path of each trainable
+        variable, to multipliers.
+
+    Raises:
+        ValueError: If `decay` is not between 0 and 1, the model is not built or owns
+            no kernel, or different layers' variables have the same path.
+
+    Example:
+    >>> import keras
+    >>> inputs = keras.Input((8,))
+    >>> x = keras.layers.Dense(4, use_bias=False, name="stem")(inputs)
+    >>> x = keras.layers.BatchNormalization(name="norm")(x)
+    >>> outputs = keras.layers.Dense(2, name="head")(x)
+    >>> model = keras.Model(inputs, outputs)
+    >>> for pattern, multiplier in layer_decay(model, 0.5).items():
+    ...     print(pattern, multiplier)
+    ^stem/kernel$ 0.5
+    ^norm/gamma$ 0.5
+    ^norm/beta$ 0.5
+    ^head/kernel$ 1.0
+    ^head/bias$ 1.0
+    """
+    if not 0 <= decay <= 1:
+        raise ValueError(f"`decay` must be between 0 and 1. Received: decay={decay}")
+    kernels = [v for v in model.weights if re.search("kernel|embeddings", v.name)]
+    if not kernels:
+        raise ValueError(
+            f"The model is not built, or owns no kernel. Received: model={model}"
+        )
+    owners = {_owner(variable) for variable in kernels}
+    numbers, depths = {}, {}
+    depth = 0
+    for variable in model.weights:
+        match = re.search(block, variable.path) if block else None
+        if match or _owner(variable) in owners:
+            layer = match.group() if match else _owner(variable)
+            depth = numbers.setdefault(layer, len(numbers))
+        if variable.trainable and depths.setdefault(variable.path, depth) != depth:
+            raise ValueError(
+                "Layers of different depth must have different names. "
+                f"Received: model={model.name}, twice with {variable.path}"
+            )
+    last = len(numbers) - 1
+    return {f"^{re.escape(p)}$": decay ** (last - d) for p, d in depths.items()}
+
+
+def _owner(variable):
+    return variable.path.rpartition("/")[0]

@@ -1,0 +1,209 @@
+"""`hornbook finetune`, `evaluate` and `predict`: train, test, use."""
+
+import json
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hornbook.zoo.errors import InputError
+
+DATA = "folder:PATH (one folder a class), tfds:NAME or npz:FILE"
+Run = Annotated[Path, typer.Argument(help="A run folder, such as `runs/1`.")]
+
+
+def register(app):
+    """Adds the three commands."""
+    for command in (finetune, evaluate, predict):
+        app.command(rich_help_panel="Fine-tuning")(command)
+
+
+def quiet():
+    """Keeps TensorFlow's start-up messages from the terminal."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+def finetune(
+    data: Annotated[
+        str | None,
+        typer.Option(help=f"{DATA}. Default: the embedded digits over photographs."),
+    ] = None,
+    backbone: Annotated[
+        str | None, typer.Option(help="Weights to start from: `hornbook zoo`.")
+    ] = None,
+    labels_per_class: Annotated[
+        int | None,
+        typer.Option(help="Labelled examples of each class. Default: all; embedded: 5."),
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Over both phases, each of 30 batches or more.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Chooses examples and order.")] = None,
+    rate: Annotated[float | None, typer.Option(help="Learning rate of the head.")] = None,
+    backbone_rate: Annotated[
+        float | None,
+        typer.Option(help="Multiple of it for everything, after the head. 0 freezes."),
+    ] = None,
+    views: Annotated[
+        str | None, typer.Option(help="Crops at test time: none, five or ten.")
+    ] = None,
+    merge: Annotated[
+        str | None,
+        typer.Option(help="How they vote: mean, mean_logit, geometric, vote or rank."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Run folder to make. Default: runs/1, runs/2, ...")
+    ] = None,
+    resume: Annotated[
+        Path | None, typer.Option(help="Run folder to go on with, exactly.")
+    ] = None,
+    compare: Annotated[
+        bool, typer.Option(help="Also train every other way, over five seeds.")
+    ] = False,
+    skip_bad: Annotated[
+        bool, typer.Option(help="Go on without files that can't be read.")
+    ] = False,
+):
+    """Fine-tune a backbone: the head first, then everything at a tenth of the rate."""
+    given = {
+        name: value
+        for name, value in {
+            "data": data,
+            "backbone": backbone,
+            "labels_per_class": labels_per_class,
+            "epochs": epochs,
+            "seed": seed,
+            "rate": rate,
+            "backbone_rate": backbone_rate,
+            "views": views,
+            "merge": merge,
+            "skip_bad": skip_bad or None,
+        }.items()
+        if value is not None
+    }
+    if resume is not None and (given or out is not None):
+        named = ", ".join(f"--{name.replace('_', '-')}" for name in [*given, "out"])
+        raise InputError(f"--resume takes its settings from the run; leave out {named}.")
+    if data is None and resume is None:
+        given.setdefault("labels_per_class", 5)
+
+    quiet()
+    from hornbook.cli.progress import Bars
+    from hornbook.zoo.finetune import run
+    from hornbook.zoo.finetune.job import Job
+
+    bars = Bars()
+    say = bars.console.print
+    if resume is not None:
+        folder = resume
+        job, dataset = run.reopen(folder)
+    else:
+        job = Job(**given)
+        folder = out or run.free_folder()
+        dataset = run.create(job, folder, command=shlex.join(["hornbook", *sys.argv[1:]]))
+    say(_describe(job, dataset, folder), markup=False, highlight=False)
+    for notice in dataset.notices:
+        say(f"  {notice}", markup=False, highlight=False)
+
+    if run.is_complete(folder):
+        metrics = run.read_metrics(folder)
+    else:
+        metrics = run.execute(folder, job, dataset, bars)
+    if compare:
+        from hornbook.zoo.finetune.compare import compare_arms
+
+        table = compare_arms(folder, job, bars)
+        say(_comparison(table))
+    from hornbook.zoo.finetune.report import write_report
+
+    write_report(folder)
+    say(_summary(metrics), markup=False, highlight=False)
+    print(f"Report: {folder / 'report.html'}")
+
+
+def _describe(job, dataset, folder):
+    validation = dataset.validation
+    stop = (
+        f"a fixed budget of {job.epochs} epochs (too few labels to hold some out)"
+        if validation is None
+        else f"early stopping on {len(validation.labels)} held-out examples, "
+        f"{job.epochs} epochs at most"
+    )
+    return (
+        f"{folder}: {job.backbone} on {dataset.name}, {len(dataset.classes)} classes, "
+        f"{len(dataset.train.labels)} training and {len(dataset.test.labels)} test "
+        f"examples; {stop}."
+    )
+
+
+def _summary(metrics):
+    test, count = metrics["test"], metrics["counts"]["test"]
+    voted = test["voted"]
+    lines = [f"Test accuracy {test['single']['accuracy']:.1%}, one view, of {count}."]
+    if voted:
+        lines.append(
+            f"Test accuracy {voted['accuracy']:.1%}, {voted['views']} crops: "
+            f"{voted['wrong_to_right']} mended, {voted['right_to_wrong']} spoilt."
+        )
+    lines.append(f"Trained and tested in {metrics['seconds']['total']:.0f} s.")
+    return "\n".join(lines)
+
+
+def _comparison(compare):
+    from rich.table import Table
+
+    seeds = len(compare["seeds"])
+    table = Table(title=f"Test accuracy in %, {seeds} seeds, mean ± sd")
+    for name in ("arm", "rate", "accuracy", "seconds"):
+        table.add_column(name, justify="left" if name == "arm" else "right")
+    for arm in compare["arms"]:
+        spread = "" if arm["sd"] is None else f" ± {100 * arm['sd']:.1f}"
+        seconds = "" if arm["seconds"] is None else f"{arm['seconds']:.0f}"
+        rate = "" if arm["rate"] is None else f"{arm['rate']:g}"
+        table.add_row(arm["title"], rate, f"{100 * arm['mean']:.1f}{spread}", seconds)
+    return table
+
+
+def evaluate(
+    run: Run,
+    data: Annotated[
+        str | None, typer.Option(help=f"{DATA}. Default: the run's own.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    skip_bad: Annotated[bool, typer.Option(help="Leave out unreadable files.")] = False,
+):
+    """Test a fine-tuned model on the test split of some data."""
+    quiet()
+    from hornbook.zoo.finetune.use import evaluate_run
+
+    result = evaluate_run(run, data, skip_bad)
+    if as_json:
+        print(json.dumps(result, ensure_ascii=False))
+        return
+    low, high = result["interval"]
+    print(
+        f"{result['data']}: {result['correct']} of {result['count']} right, "
+        f"{result['accuracy']:.1%} (95 % interval {low:.1%} to {high:.1%})"
+    )
+
+
+def predict(
+    run: Run,
+    images: Annotated[list[Path], typer.Argument(help="Pictures of any size.")],
+    top: Annotated[int, typer.Option(min=1, help="Classes to name.")] = 3,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+):
+    """Name what is in pictures, with a fine-tuned model."""
+    quiet()
+    from hornbook.zoo.finetune.use import predict_files
+
+    results = predict_files(run, images, top)
+    if as_json:
+        print(json.dumps(results, ensure_ascii=False))
+        return
+    for result in results:
+        named = "  ".join(f"{each['class']} {each['probability']:.1%}" for each in result["top"])
+        print(f"{result['image']}: {named}")

@@ -1,0 +1,48 @@
+"""Bars with the time left on a terminal; a line a stage elsewhere."""
+
+import contextlib
+import sys
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+
+class Bars:
+    """Shows stages of work; has the method `stage` that the zoo's training asks for."""
+
+    def __init__(self):
+        self.console = Console(stderr=True)
+
+    @contextlib.contextmanager
+    def stage(self, title, total):
+        """Shows one stage; yields `update(completed, **numbers)`."""
+        with Progress(
+            TextColumn("{task.description:>14}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[numbers]}"),
+            console=self.console,
+            disable=not sys.stderr.isatty(),
+        ) as bars:
+            task = bars.add_task(title, total=total, numbers="")
+            latest = {}
+
+            def update(completed, **numbers):
+                latest.update(numbers)
+                text = "  ".join(f"{name} {value:.3f}" for name, value in latest.items())
+                bars.update(task, completed=completed, numbers=text)
+
+            yield update
+        if not sys.stderr.isatty():
+            numbers = "".join(f", {name} {value:.3f}" for name, value in latest.items())
+            self.console.print(f"{title}: {total} steps{numbers}", highlight=False)

@@ -1,0 +1,1 @@
+"""Backbones with weights, data sets, and fine-tuning."""

@@ -1,0 +1,76 @@
+"""Square crops of pictures in memory, for training and for cached features."""
+
+import itertools
+
+import numpy as np
+
+
+def crops_at(images, tops, lefts, size):
+    """One square of each picture.
+
+    Args:
+        images: Array `(batch, height, width, ...)`.
+        tops: Integer array `(batch,)`, the first row of each square.
+        lefts: Integer array `(batch,)`, the first column.
+        size: Side of a square in pixels.
+
+    Returns:
+        Array `(batch, size, size, ...)`.
+
+    Example:
+
+    >>> image = np.arange(9).reshape(1, 3, 3)
+    >>> crops_at(image, np.array([1]), np.array([0]), 2).tolist()
+    [[[3, 4], [6, 7]]]
+    """
+    span = np.arange(size)
+    rows, columns = tops[:, None] + span, lefts[:, None] + span
+    batch = np.arange(len(images))[:, None, None]
+    return images[batch, rows[:, :, None], columns[:, None, :]]
+
+
+def centre_crops(images, size):
+    """The square in the middle of each picture."""
+    edge = (images.shape[1] - size) // 2
+    return images[:, edge : edge + size, edge : edge + size]
+
+
+def random_crops(images, rng, size=32):
+    """A random square of each picture; each picture has its own place.
+
+    Args:
+        images: Array `(batch, height, width, ...)`.
+        rng: `numpy.random.Generator`.
+        size: Side of a square in pixels.
+
+    Returns:
+        Array `(batch, size, size, ...)`.
+    """
+    free = np.array(images.shape[1:3]) - size + 1
+    tops, lefts = (rng.integers(0, n, len(images)) for n in free)
+    return crops_at(images, tops, lefts, size)
+
+
+def crop_places(margin, at_most):
+    """Evenly spread `(top, left)` places for a crop that has `margin` pixels to move.
+
+    Args:
+        margin: Pixels that the crop can move down or right.
+        at_most: How many places may be returned; at least 1.
+
+    Returns:
+        List of `(top, left)`: every place if there are few enough, else a coarser
+        square grid, down to the centre alone.
+
+    Example:
+
+    >>> crop_places(4, at_most=9)
+    [(0, 0), (0, 2), (0, 4), (2, 0), (2, 2), (2, 4), (4, 0), (4, 2), (4, 4)]
+    >>> crop_places(4, at_most=1), len(crop_places(4, at_most=100))
+    ([(2, 2)], 25)
+    """
+    side = int(min(margin + 1, np.sqrt(at_most)))
+    if side <= 1:
+        return [(margin // 2, margin // 2)]
+    steps = np.round(np.linspace(0, margin, side)).astype(int).tolist()
+    return list(itertools.product(steps, steps))

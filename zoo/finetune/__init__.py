@@ -1,0 +1,1 @@
+"""Fine-tuning: jobs, the arms that are compared, run folders and reports."""

@@ -1,0 +1,68 @@
+"""What a run is asked to do, as it stands in its config.json."""
+
+import dataclasses
+import math
+from dataclasses import dataclass
+
+from hornbook.zoo.errors import InputError
+
+EMBEDDED_DATA = "tfds:hornbook_photo_digits"
+VIEWS = ("none", "five", "ten")
+MERGES = ("mean", "mean_logit", "geometric", "vote", "rank")
+
+
+@dataclass(frozen=True)
+class Job:
+    """A fine-tuning job.
+
+    Attributes:
+        data: "folder:PATH", "tfds:NAME" or "npz:FILE".
+        backbone: Id of the backbone, such as "glyphnet.letters_rgb".
+        labels_per_class: How many labelled examples of each class to use; None for all.
+        epochs: Over both phases; an epoch has at least 30 batches.
+        seed: Chooses the examples and everything random in training.
+        rate: Adam's learning rate for the head.
+        backbone_rate: Multiple of it at which everything is trained after the head; 0
+            leaves the backbone frozen.
+        views: Crops at test time: "none", "five" or "ten" (with mirror images).
+        merge: How their probabilities become one.
+        batch_size: Examples in a batch.
+        skip_bad: Go on without the files that can't be read.
+
+    Raises:
+        InputError: if a value makes no sense.
+    """
+
+    data: str = EMBEDDED_DATA
+    backbone: str = "glyphnet.letters_rgb"
+    labels_per_class: int | None = None
+    epochs: int = 10
+    seed: int = 0
+    rate: float = 3e-2
+    backbone_rate: float = 0.1
+    views: str = "five"
+    merge: str = "mean"
+    batch_size: int = 32
+    skip_bad: bool = False
+
+    def __post_init__(self):
+        def require(good, name, what):
+            if not good:
+                value = getattr(self, name)
+                raise InputError(f"{name} must be {what}. Received: {name}={value}")
+
+        for name in ("epochs", "batch_size"):
+            require(getattr(self, name) >= 1, name, "at least 1")
+        few = self.labels_per_class
+        require(few is None or few >= 1, "labels_per_class", "at least 1")
+        require(self.seed >= 0, "seed", "0 or more")
+        require(self.rate > 0 and math.isfinite(self.rate), "rate", "above 0")
+        require(0 <= self.backbone_rate <= 1, "backbone_rate", "between 0 and 1")
+        require(self.views in VIEWS, "views", f"one of {', '.join(VIEWS)}")
+        require(self.merge in MERGES, "merge", f"one of {', '.join(MERGES)}")
+
+    @classmethod
+    def from_config(cls, config):
+        """The job that a run folder's config.json tells of."""
+        fields = [field.name for field in dataclasses.fields(cls)]
+        return cls(**{name: config[name] for name in fields})

@@ -1,0 +1,73 @@
+"""The models of a fine-tuning run: to train, to vote, and to take home."""
+
+import keras
+from keras import layers
+
+from hornbook.recipes.inference.ten_crop import TenCrop
+from hornbook.recipes.inference.voting_model import VotingModel
+
+DROPOUT = 0.3
+VIEWS = {"none": 1, "five": 5, "ten": 10}
+
+
+def build_head(features, classes):
+    """Dropout and a softmax over the classes, from `features` numbers."""
+    return keras.Sequential(
+        [
+            keras.Input((features,)),
+            layers.Dropout(DROPOUT, name="dropout"),
+            layers.Dense(classes, activation="softmax", name="probabilities"),
+        ],
+        name="head",
+    )
+
+
+def build_classifier(backbone, head, trains_norms):
+    """Backbone and head in one model, from crops to probabilities.
+
+    Args:
+        backbone: Model from crops to features.
+        head: Model from features to probabilities.
+        trains_norms: Whether BatchNormalization uses each batch's statistics in
+            training; False holds it to the statistics the backbone came with.
+    """
+    crops = keras.Input(backbone.input_shape[1:], name="crop")
+    mode = {} if trains_norms else {"training": False}
+    return keras.Model(crops, head(backbone(crops, **mode)), name="classifier")
+
+
+def build_voter(classifier, views, merge):
+    """The classifier over a fixed set of crops of a bigger picture, merged."""
+    size = classifier.input_shape[1:3]
+    return VotingModel(
+        classifier, TenCrop(*size, flips=views == "ten"), merge=merge, name="vote"
+    )
+
+
+def build_take_home(classifier, image_size, views, merge):
+    """The whole job as one model: raw pictures of any one size to probabilities.
+
+    Args:
+        classifier: Model from crops to probabilities.
+        image_size: Side that the short side of a picture is scaled to, in pixels.
+        views: "none" (the centre), "five" or "ten" crops.
+        merge: How the views' probabilities become one.
+
+    Returns:
+        A `keras.Model` from uint8 `(batch, height, width, channels)` to `(batch,
+        classes)`. Without views it is made of Keras's own layers alone.
+    """
+    channels = classifier.input_shape[-1]
+    pictures = keras.Input((None, None, channels), dtype="uint8", name="picture")
+    scaled = layers.Resizing(
+        image_size,
+        image_size,
+        crop_to_aspect_ratio=True,
+        antialias=True,
+        name="shrink",
+    )(pictures)
+    if views == "none":
+        crops = layers.CenterCrop(*classifier.input_shape[1:3], name="centre")(scaled)
+        return keras.Model(pictures, classifier(crops), name="take_home")
+    voter = build_voter(classifier, views, merge)
+    return keras.Model(pictures, voter(scaled), name="take_home")

@@ -1,0 +1,280 @@
+"""A run folder: made, filled, resumed, read again."""
+
+import csv
+import dataclasses
+import hashlib
+import json
+import platform
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from hornbook.zoo.errors import InputError
+from hornbook.zoo.files import replacing, write_json
+from hornbook.zoo.finetune.job import Job
+from hornbook.zoo.finetune.progress import Progress
+from hornbook.zoo.weights import read_card, weights_path
+
+MARGIN = 4  # pixels around a crop
+PIECES = ("config.json", "model.keras", "metrics.json", "history.csv")
+HISTORY = (
+    *("phase", "epoch", "loss", "accuracy", "val_loss", "val_accuracy"),
+    *("learning_rate", "seconds"),
+)
+
+
+def free_folder(parent="runs"):
+    """The first of runs/1, runs/2, ... that is not there yet."""
+    number = 1
+    while (Path(parent) / str(number)).exists():
+        number += 1
+    return Path(parent) / str(number)
+
+
+def load_job_data(job, on_progress=None):
+    """Reads the pictures that a job asks for, at the size its backbone wants.
+
+    Raises:
+        InputError: if anything about the data or the backbone is wrong.
+    """
+    from hornbook.zoo.data.sources import load_dataset
+
+    height, _, channels = read_card(job.backbone)["input_shape"]
+    return load_dataset(
+        job.data,
+        size=height + MARGIN,
+        channels=channels,
+        labels_per_class=job.labels_per_class,
+        seed=job.seed,
+        skip_bad=job.skip_bad,
+    )
+
+
+def fingerprint(dataset):
+    """A hash of the pictures and labels that a run trains and tests on."""
+    digest = hashlib.sha256()
+    for part in (dataset.train, dataset.validation, dataset.test):
+        if part is not None:
+            digest.update(np.ascontiguousarray(part.images))
+            digest.update(np.ascontiguousarray(part.labels))
+    return digest.hexdigest()
+
+
+def create(job, folder, command):
+    """Checks everything a job needs, then makes its run folder.
+
+    Args:
+        job: A `Job`.
+        folder: Path of the run folder; must be absent or empty.
+        command: What the user typed, for the record.
+
+    Returns:
+        The data set.
+
+    Raises:
+        InputError: before anything is written, if the job can't be done.
+    """
+    folder = Path(folder)
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+        raise InputError(
+            f"The run folder is not empty; choose another --out, or go on with it by "
+            f"--resume. Received: {folder}"
+        )
+    weights_path(job.backbone)
+    dataset = load_job_data(job)
+    folder.mkdir(parents=True, exist_ok=True)
+    height, _, channels = read_card(job.backbone)["input_shape"]
+    config = {
+        **_versions(),
+        "command": command,
+        **dataclasses.asdict(job),
+        "weights_sha256": read_card(job.backbone)["sha256"],
+        "data_sha256": fingerprint(dataset),
+        "classes": list(dataset.classes),
+        "image_size": height + MARGIN,
+        "crop": height,
+        "channels": channels,
+    }
+    write_json(folder / "config.json", config)
+    return dataset
+
+
+def _versions():
+    import keras
+
+    backend = keras.backend.backend()
+    packages = {name: version(name) for name in ("keras", backend, "numpy")}
+    packages["python"] = platform.python_version()
+    return {"hornbook": version("hornbook"), "backend": backend, "versions": packages}
+
+
+def read_config(folder):
+    """The config.json of a run folder.
+
+    Raises:
+        InputError: if the folder or the file is not there, or is not a run's.
+    """
+    path = Path(folder) / "config.json"
+    if not Path(folder).is_dir():
+        raise InputError(f"There is no such run folder: {folder}")
+    if not path.is_file():
+        raise InputError(f"The run folder has no config.json: {folder}")
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+        Job.from_config(config)
+        return config
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"The run's config.json can't be read: {path}") from error
+
+
+def is_complete(folder):
+    """Whether a run has come to its end: metrics.json is written last but the report."""
+    return (Path(folder) / "metrics.json").is_file()
+
+
+def reopen(folder):
+    """The job and the data of a run to go on with.
+
+    Raises:
+        InputError: if the data or the shipped weights are not what they were.
+    """
+    config = read_config(folder)
+    job = Job.from_config(config)
+    dataset = load_job_data(job)
+    if fingerprint(dataset) != config["data_sha256"]:
+        raise InputError(
+            f"The data has changed since the run began, so it can't be resumed "
+            f"exactly; start a new run. Received: {job.data}"
+        )
+    if read_card(job.backbone)["sha256"] != config["weights_sha256"]:
+        raise InputError(
+            f"The shipped weights have changed since the run began; start a new run. "
+            f"Received: {job.backbone}"
+        )
+    return job, dataset
+
+
+def execute(folder, job, dataset, progress=None):
+    """Trains, tests and writes everything but the report; goes on where it was.
+
+    Args:
+        folder: A run folder that `create` made.
+        job: Its job.
+        dataset: Its data.
+        progress: A `Progress`; silent by default.
+
+    Returns:
+        The metrics, as in metrics.json.
+    """
+    from hornbook.zoo.finetune.arms import head_then_all
+    from hornbook.zoo.finetune.model import build_take_home
+    from hornbook.zoo.finetune.score import score
+    from hornbook.zoo.finetune.train import train_arm
+
+    folder = Path(folder)
+    progress = progress or Progress()
+    start = time.perf_counter()
+    trained = train_arm(
+        head_then_all(job.backbone_rate, job.rate),
+        dataset,
+        job.backbone,
+        epochs=job.epochs,
+        batch_size=job.batch_size,
+        seed=job.seed,
+        state=folder / "state",
+        progress=progress,
+    )
+    size = dataset.train.images.shape[1]
+    model = build_take_home(trained.classifier, size, job.views, job.merge)
+    with replacing(folder / "model.keras") as new:
+        model.save(new)
+    write_history(folder / "history.csv", trained.history)
+    with progress.stage("test", 1) as update:
+        clock = time.perf_counter()
+        test, probabilities = score(trained.classifier, dataset.test, job)
+        trained.seconds["test"] = time.perf_counter() - clock
+        update(1)
+    draw(folder, trained.history, dataset, test["confusion"], probabilities)
+    phases = [row["phase"] for row in trained.history]
+    validation = dataset.validation
+    metrics = {
+        "counts": {
+            "train": len(dataset.train.labels),
+            "validation": None if validation is None else len(validation.labels),
+            "test": len(dataset.test.labels),
+        },
+        "stopping": "fixed budget" if validation is None else "early stopping",
+        "epochs_run": {phase: phases.count(phase) for phase in dict.fromkeys(phases)},
+        **test,
+        "seconds": {**trained.seconds, "total": time.perf_counter() - start},
+        "notices": list(dataset.notices),
+    }
+    write_json(folder / "metrics.json", metrics)
+    return metrics
+
+
+def draw(folder, history, dataset, confusion, probabilities):
+    """Draws the curves, the confusion matrix and the mistakes."""
+    from hornbook.zoo.finetune import plots
+
+    test, classes = dataset.test, dataset.classes
+    guesses = probabilities.argmax(axis=1)
+    wrong = np.flatnonzero(guesses != test.labels)
+    mistakes = plots.draw_mistakes(
+        test.images[wrong],
+        test.labels[wrong],
+        guesses[wrong],
+        probabilities[wrong, guesses[wrong]],
+        classes,
+        [test.names[place] for place in wrong],
+    )
+    figures = {
+        "curves": plots.draw_curves(history),
+        "confusion": plots.draw_confusion(np.asarray(confusion), classes),
+        "mistakes": mistakes,
+    }
+    for name, figure in figures.items():
+        with replacing(folder / f"{name}.png") as new:
+            figure.savefig(new)
+
+
+def write_history(path, rows):
+    """Writes one line an epoch; what was not measured is left empty."""
+    with replacing(path) as new, open(new, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, HISTORY, restval="", extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def open_model(folder):
+    """The model and the config of a finished run.
+
+    Raises:
+        InputError: if a piece is missing, or the model file is damaged.
+    """
+    folder = Path(folder)
+    config = read_config(folder)
+    missing = [name for name in PIECES if not (folder / name).is_file()]
+    if missing:
+        raise InputError(
+            f"The run folder lacks {', '.join(missing)}; finish the run with "
+            f"`hornbook finetune --resume {folder}`."
+        )
+    import keras
+
+    import hornbook.recipes  # noqa: F401  (registers the layers that vote)
+
+    try:
+        return keras.models.load_model(folder / "model.keras"), config
+    except Exception as error:
+        raise InputError(
+            f"The model file is damaged and can't be opened: {folder / 'model.keras'} "
+            f"({type(error).__name__})"
+        ) from error
+
+
+def read_metrics(folder):
+    """The metrics.json of a run that has come to its end."""
+    return json.loads((Path(folder) / "metrics.json").read_text(encoding="utf-8"))

@@ -1,0 +1,234 @@
+"""Trains one arm: the head on cached features, then the whole model."""
+
+import math
+from dataclasses import dataclass, field
+
+import keras
+import numpy as np
+
+from hornbook.recipes.callbacks.full_state import FullState
+from hornbook.recipes.data.seeded_batches import SeededBatches
+from hornbook.recipes.optimizers.layerwise_learning_rate import LayerwiseLearningRate
+from hornbook.zoo.data.crops import (
+    centre_crops,
+    crop_places,
+    random_crops,
+)
+from hornbook.zoo.finetune.model import build_classifier, build_head
+from hornbook.zoo.finetune.progress import Progress, Record, ReportProgress
+from hornbook.zoo.weights import load_backbone
+
+STEPS_AT_LEAST = 30  # in an epoch, however few the labels are
+FEATURES_AT_MOST = 20_000  # crops whose features are cached for the head
+
+
+class LossNotFinite(ArithmeticError):
+    """The loss became NaN or infinite."""
+
+
+class StopIfNotFinite(keras.callbacks.Callback):
+    """Stops at the first step whose loss is not a number, and says which it was."""
+
+    def __init__(self, phase):
+        super().__init__()
+        self.phase = phase
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Remembers the epoch for the message."""
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Keras's loss is the epoch's mean so far: once NaN, it stays NaN."""
+        if not math.isfinite(logs["loss"]):
+            step = self.epoch * self.params["steps"] + batch + 1
+            raise LossNotFinite(
+                f"The loss became {logs['loss']} at step {step} of phase "
+                f"'{self.phase}'; a lower --rate may help."
+            )
+
+
+@dataclass
+class Trained:
+    """What training an arm gives.
+
+    Attributes:
+        classifier: Model from crops to probabilities.
+        history: One dict an epoch: phase, epoch, loss, accuracy, ...
+        seconds: How long the features and each phase took.
+    """
+
+    classifier: keras.Model
+    history: list[dict] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def make_deterministic(seed):
+    """Same seed, same weights, bit for bit, on the same machine."""
+    keras.utils.set_random_seed(seed)
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.experimental.enable_op_determinism()
+
+
+def train_arm(
+    arm, dataset, backbone_id, *, epochs, batch_size, seed, state=None, progress=None
+):
+    """Trains a classifier on a data set by one of the arms.
+
+    Args:
+        arm: An `Arm`.
+        dataset: A `hornbook.zoo.data.sources.Dataset`.
+        backbone_id: Such as "glyphnet.letters_rgb".
+        epochs: Over all phases. An epoch is a pass over the examples, or 30 batches
+            where a pass would be shorter.
+        batch_size: Examples in a batch.
+        seed: For the head's weights, the order, the crops and the dropout.
+        state: Folder to keep the state of training in, so that calling again after a
+            kill goes on; None keeps none.
+        progress: A `Progress`; silent by default.
+
+    Returns:
+        A `Trained`.
+
+    Raises:
+        LossNotFinite: if the loss becomes NaN; `state` keeps the last good epoch.
+    """
+    progress = progress or Progress()
+    make_deterministic(seed)
+    backbone = load_backbone(backbone_id, weights=arm.pretrained)
+    head = build_head(backbone.output_shape[-1], len(dataset.classes))
+    trained = Trained(build_classifier(backbone, head, arm.trains_norms))
+    done = 0
+    for number, phase in enumerate(arm.phases):
+        last = number == len(arm.phases) - 1
+        run = epochs - done if last else max(1, round(epochs * phase.share))
+        done += run
+        job = _Fit(phase, arm.rate, run, batch_size, seed + number, state, progress)
+        if phase.backbone == 0:
+            _train_head(job, backbone, head, dataset, trained)
+        else:
+            _train_all(job, dataset, trained)
+    return trained
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """How to run one phase."""
+
+    phase: object
+    rate: float
+    epochs: int
+    batch_size: int
+    seed: int
+    state: object
+    progress: Progress
+
+    def run(self, model, multipliers, x, y, transform, validation, trained):
+        """Compiles and fits a model; appends to the history."""
+        steps = max(STEPS_AT_LEAST, math.ceil(len(x) / self.batch_size))
+        batches = SeededBatches(
+            x, y, self.batch_size, seed=self.seed, transform=transform, steps=steps
+        )
+        schedule = keras.optimizers.schedules.CosineDecay(self.rate, steps * self.epochs)
+        model.compile(
+            LayerwiseLearningRate(keras.optimizers.Adam(schedule), multipliers),
+            loss="sparse_categorical_crossentropy",
+            metrics=["accuracy"],
+        )
+        name = self.phase.name
+        total = steps * self.epochs
+        with self.progress.stage(f"train {name}", total) as update:
+            callbacks = [Record(), StopIfNotFinite(name), ReportProgress(update)]
+            if validation is not None:
+                callbacks.append(
+                    keras.callbacks.EarlyStopping(
+                        patience=max(3, self.epochs // 3), restore_best_weights=True
+                    )
+                )
+            if self.state is None:
+                follow = keras.callbacks.LambdaCallback(
+                    on_epoch_begin=lambda epoch, logs: batches.set_epoch(epoch)
+                )
+                callbacks.append(follow)
+            else:
+                callbacks.append(FullState(self.state / name, data=batches))
+            history = model.fit(
+                batches,
+                epochs=self.epochs,
+                shuffle=False,
+                validation_data=validation,
+                validation_batch_size=500,
+                callbacks=callbacks,
+                verbose=0,
+            ).history
+        rows = [dict(zip(history, row, strict=True)) for row in zip(*history.values())]
+        first = len(trained.history) + 1
+        trained.history += [
+            {"phase": name, "epoch": epoch, **row} for epoch, row in enumerate(rows, first)
+        ]
+        trained.seconds[name] = sum(row["seconds"] for row in rows)
+
+
+def cache_features(backbone, images, at_most=FEATURES_AT_MOST, progress=None):
+    """The frozen backbone's features of crops of each picture.
+
+    Args:
+        backbone: Model from crops to features.
+        images: uint8 array `(examples, height, width, channels)`, square pictures.
+        at_most: How many features may be kept: sets how many crops of a picture.
+        progress: A `Progress`; silent by default.
+
+    Returns:
+        float32 array `(examples, crops, features)`.
+    """
+    size = backbone.input_shape[1]
+    places = crop_places(images.shape[1] - size, max(1, at_most // len(images)))
+    features = []
+    with (progress or Progress()).stage("features", len(places)) as update:
+        for done, (top, left) in enumerate(places, 1):
+            crops = images[:, top : top + size, left : left + size]
+            features.append(backbone.predict(crops, batch_size=256, verbose=0))
+            update(done)
+    return np.stack(features, axis=1)
+
+
+def _pick_crop(features, rng):
+    """Features of a random crop of each example."""
+    crop = rng.integers(features.shape[1], size=len(features))
+    return features[np.arange(len(features)), crop]
+
+
+def _train_head(job, backbone, head, dataset, trained):
+    features = cache_features(backbone, dataset.train.images, progress=job.progress)
+    validation = None
+    if dataset.validation is not None:
+        centre = cache_features(backbone, dataset.validation.images, at_most=1)
+        validation = (centre[:, 0], dataset.validation.labels)
+    job.run(
+        head,
+        {".*": job.phase.head},
+        features,
+        dataset.train.labels,
+        _pick_crop,
+        validation,
+        trained,
+    )
+
+
+def _train_all(job, dataset, trained):
+    classifier = trained.classifier
+    size = classifier.input_shape[1]
+    validation = None
+    if dataset.validation is not None:
+        centre = centre_crops(dataset.validation.images, size)
+        validation = (centre, dataset.validation.labels)
+    job.run(
+        classifier,
+        {"^head/": job.phase.head, ".*": job.phase.backbone},
+        dataset.train.images,
+        dataset.train.labels,
+        lambda images, rng: random_crops(images, rng, size),
+        validation,
+        trained,
+    )
