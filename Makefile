@@ -3,9 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
-RUN ?= runs/demo
 
-.PHONY: help demo install test test-slow lint format weights studies ide clean
+.PHONY: help demo install test test-slow lint format lock ide clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -20,7 +19,7 @@ $(VENV)/.made-dev: $(VENV)/.made
 	@touch $@
 
 demo: $(VENV)/.made ## fine-tune the shipped backbone on the embedded data
-	$(BIN)/hornbook finetune --out $(RUN) --replace
+	$(BIN)/hornbook finetune
 
 install: $(VENV)/.made-dev ## a virtual environment with all that development needs
 
@@ -41,6 +40,12 @@ lint: $(VENV)/.made-dev ## ruff
 
 format: $(VENV)/.made-dev ## let ruff mend what it can
 	$(BIN)/ruff check --fix . && $(BIN)/ruff format .
+
+lock: $(VENV)/.made-dev ## renew constraints.txt from pyproject.toml
+	(printf '# Versions of everything, for `make`; written by `make lock`.\n'; \
+	 $(BIN)/uv pip compile --universal --python-version 3.11 --all-extras --upgrade \
+	 --no-emit-index-url --no-annotate --no-header --quiet pyproject.toml) > .constraints
+	mv .constraints constraints.txt
 
 ide: ## links so that an editor finds hornbook.recipes and its kin
 	mkdir -p .ide/hornbook

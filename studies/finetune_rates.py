@@ -38,7 +38,7 @@ SEEDS = (100, 101, 102)  # other draws than those of the reported figures
 
 
 def development_draw(name, channels, seed):
-    """Few labels to train on, and the rest of the training pool in place of the test."""
+    """Few labels to train on; the rest of the training pool in place of the test."""
     full = load_dataset(f"tfds:{name}", size=36, channels=channels)
     parts = [part for part in (full.train, full.validation) if part is not None]
     images = np.concatenate([part.images for part in parts])

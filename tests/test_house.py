@@ -1,6 +1,9 @@
 """The house's rules, held by reading the tree. Nothing here imports Keras."""
 
 import ast
+import importlib.metadata
+import json
+import os
 import re
 import shutil
 import subprocess
@@ -12,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from hornbook import catalog
+from hornbook.zoo.errors import InputError
 
 ROOT = Path(__file__).parents[1]
 RECIPES = ROOT / "recipes"
@@ -28,6 +32,7 @@ MAY = {
     "hornbook.tuning": ["hornbook.recipes", "hornbook.zoo", "hornbook.tuning"],
 }
 OURS = {"hornbook", "recipes", "zoo", "tuning", "studies", "benchmarks"}
+REGISTERED = "keras.saving.register_keras_serializable(package='hornbook')"
 # What the command line may import before it knows which command will run.
 LIGHT = {*sys.stdlib_module_names, "typer", "rich"}
 
@@ -100,7 +105,9 @@ def import_problems(root):
             tree = ast.parse(path.read_text(encoding="utf-8"))
             inner = path.parent.relative_to(root / folder).parts
             is_recipe = package == "hornbook.recipes" and path.name != "__init__.py"
-            needs = re.search(r"^Needs:(.*(\n +.*)*)", ast.get_docstring(tree) or "", re.M)
+            needs = re.search(
+                r"^Needs:(.*(\n +.*)*)", ast.get_docstring(tree) or "", re.M
+            )
             found = [
                 (line, name)
                 for name, line, at_once in imports(tree, ".".join([package, *inner]))
@@ -124,7 +131,8 @@ def import_problems(root):
 
 class TestImports:
     def test_everyone_imports_only_what_they_may(self):
-        assert import_problems(ROOT) == []
+        problems = import_problems(ROOT)
+        assert not problems, "\n".join(problems)
 
     @pytest.mark.parametrize(
         ("path", "text", "breaks"),
@@ -137,7 +145,11 @@ class TestImports:
             ("recipes/layers/a.py", "from recipes.layers.b import B", True),
             ("recipes/layers/a.py", "def f():\n    import scipy", True),
             ("recipes/layers/a.py", "def f():\n    import tensorflow", True),
-            ("recipes/layers/a.py", '"""Needs: tensorflow"""\nimport tensorflow', False),
+            (
+                "recipes/layers/a.py",
+                '"""Needs: tensorflow"""\nimport tensorflow',
+                False,
+            ),
             ("recipes/layers/a.py", '"""Needs: hornbook"""\nimport hornbook', True),
             ("recipes/layers/a.py", "import keras.src.layers", True),
             ("recipes/layers/a.py", "from keras import src", True),
@@ -174,61 +186,246 @@ class TestImports:
         assert bool(import_problems(tmp_path)) == breaks
 
 
+def modules(name):
+    """The packages that hold a file of this name, such as `*.py`."""
+    return sorted(
+        {
+            ".".join([package, *path.parent.relative_to(ROOT / folder).parts])
+            for package, folder in FOLDERS.items()
+            for path in (ROOT / folder).rglob(name)
+        }
+    )
+
+
 def test_packages_are_listed():
-    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"][
+        "setuptools"
+    ]
     assert settings["package-dir"] == FOLDERS
-    there = {
-        ".".join([package, *path.parent.relative_to(ROOT / folder).parts])
-        for package, folder in FOLDERS.items()
-        for path in (ROOT / folder).rglob("*.py")
-    }
-    assert sorted(settings["packages"]) == sorted(there)
-    with_init = {
-        ".".join([package, *path.parent.relative_to(ROOT / folder).parts])
-        for package, folder in FOLDERS.items()
-        for path in (ROOT / folder).rglob("__init__.py")
-    }
-    assert there == with_init
+    assert sorted(settings["packages"]) == modules("__init__.py")
+    assert modules("*.py") == modules("__init__.py")
 
 
-def is_registered(node):
-    """Whether a class is registered with Keras under our package's name."""
-    wanted = "keras.saving.register_keras_serializable(package='hornbook')"
-    return wanted in [ast.unparse(each) for each in node.decorator_list]
+def must_be_registered(node):
+    """Whether a `.keras` file can hold objects of a class."""
+    bases = [ast.unparse(each) for each in node.bases]
+    if any(each.startswith(("keras.callbacks.", "keras.utils.")) for each in bases):
+        return False
+    methods = [each.name for each in node.body if isinstance(each, ast.FunctionDef)]
+    return "get_config" in methods or any(each.startswith("keras.") for each in bases)
 
 
-def is_keras_object(node):
-    return any(ast.unparse(each).startswith("keras.") for each in node.bases)
-
-
-def exported(init):
-    """What an `__init__.py` imports: name to the module that it is from."""
-    package = f"hornbook.recipes.{init.parent.name}"
+def exports(init, package):
+    """What an `__init__.py` imports, from name to module."""
     tree = ast.parse(init.read_text(encoding="utf-8"))
-    names = (name.rpartition(".") for name, _, _ in imports(tree, package))
+    names = [name.rpartition(".") for name, _, _ in imports(tree, package)]
     return {name: module for module, _, name in names}
 
 
 def recipe_problems(path, root):
-    """What a recipe's file lacks; its header is the catalog's to judge."""
-    recipe = catalog.read(path)
+    """What the recipe in a file lacks, as sentences."""
+    try:
+        recipe = catalog.read(path)
+    except InputError as error:
+        return [str(error)]
+    where = path.relative_to(root)
     text = path.read_text(encoding="utf-8")
-    if (lines := text.count("\n")) >= 250:
-        yield f"has {lines} lines, not fewer than 250"
-    if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", path.stem):
-        yield "is not named in snake_case"
+    names = [each.name for each in recipe.objects]
+    exported = exports(path.parent / "__init__.py", recipe.module.rpartition(".")[0])
+    test = root / "tests/recipes" / recipe.category / f"test_{recipe.name}.py"
+
+    problems = []
     for node in ast.parse(text).body:
-        if not isinstance(node, ast.ClassDef) or node.name.startswith("_"):
-            continue
-        if is_keras_object(node) and not is_registered(node):
-            yield f"{node.name} is not registered with package='hornbook'"
+        if isinstance(node, ast.ClassDef) and node.name in names:
+            decorators = [ast.unparse(each) for each in node.decorator_list]
+            if must_be_registered(node) and REGISTERED not in decorators:
+                problems.append(f"{where}: {node.name} is not registered with Keras")
     for each in recipe.objects:
+        if exported.get(each.name) != recipe.module:
+            problems.append(f"{where}: {each.name} is not exported by its category")
         if not each.summary:
-            yield f"{each.name} has no docstring"
-    names = exported(path.parent / "__init__.py")
-    for each in recipe.objects:
-        if names.get(each.name) != recipe.module:
-            yield f"{each.name} is not exported by {recipe.category}/__init__.py"
-    test = root / "tests" / "recipes" / recipe.category / f"test_{recipe.name}.py"
+            problems.append(f"{where}: {each.name} has no docstring")
+    if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", recipe.name):
+        problems.append(f"{where}: the file is not named in snake_case")
+    if text.count("\n") >= 250:
+        problems.append(f"{where}: the file has 250 lines or more")
     if not test.exists():
-        yield f"has no {test.relative_to(root)}"
+        problems.append(f"{where}: there is no {test.relative_to(root)}")
+    return problems
+
+
+class TestRecipes:
+    THING = '''\
+# SPDX-License-Identifier: Apache-2.0
+"""Thing: an idea.
+
+What:    a thing.
+When:    always.
+Not for: anything else.
+Source:  nobody.
+Needs:   keras>=3.
+"""
+
+import keras
+
+
+@keras.saving.register_keras_serializable(package="hornbook")
+class Thing(keras.layers.Layer):
+    """A thing."""
+'''
+
+    def test_each_is_complete(self):
+        files = catalog.files(RECIPES)
+        problems = [each for path in files for each in recipe_problems(path, ROOT)]
+        assert files
+        assert not problems, "\n".join(problems)
+
+    def test_every_category_is_imported(self):
+        categories = {path.parent.name for path in RECIPES.glob("*/__init__.py")}
+        imported = exports(RECIPES / "__init__.py", "hornbook.recipes")
+        assert categories == set(imported)
+
+    def test_no_two_share_a_name(self):
+        # Copies lie in one folder, whatever their category.
+        names = [
+            name
+            for recipe in catalog.recipes(RECIPES)
+            for name in {recipe.name, *(each.name for each in recipe.objects)}
+        ]
+        assert len(names) == len(set(names))
+
+    @pytest.fixture
+    def thing(self, tmp_path):
+        """The file of a recipe that lacks nothing, in a checkout of its own."""
+        path = tmp_path / "recipes/layers/thing.py"
+        path.parent.mkdir(parents=True)
+        path.write_text(self.THING)
+        init = path.with_name("__init__.py")
+        init.write_text("from hornbook.recipes.layers.thing import Thing\n")
+        test = tmp_path / "tests/recipes/layers/test_thing.py"
+        test.parent.mkdir(parents=True)
+        test.touch()
+        return path
+
+    def test_nothing_lacks(self, tmp_path, thing):
+        assert recipe_problems(thing, tmp_path) == []
+
+    @pytest.mark.parametrize(
+        ("old", "new", "problem"),
+        [
+            ("# SPDX", "# Spdx", "SPDX-License-Identifier"),
+            ("Needs:   keras>=3.\n", "", "no `Needs:`"),
+            ("class Thing", "class Other", "has the file's name"),
+            ('(package="hornbook")', "()", "not registered"),
+            ("@keras.saving", "# @keras.saving", "not registered"),
+            (
+                "class Thing",
+                "class Other:\n    '.'\n\n\nclass Thing",
+                "Other is not ex",
+            ),
+            ('    """A thing."""', "    pass", "no docstring"),
+            ("\n\n\n@", "\n" * 250 + "@", "250 lines"),
+        ],
+    )
+    def test_what_lacks_is_named(self, tmp_path, thing, old, new, problem):
+        assert old in self.THING
+        thing.write_text(self.THING.replace(old, new))
+        problems = recipe_problems(thing, tmp_path)
+        assert problem in " ".join(problems)
+
+    def test_callback_need_not_be_registered(self, tmp_path, thing):
+        text = self.THING.replace("keras.layers.Layer", "keras.callbacks.Callback")
+        thing.write_text(text.replace("@keras.saving", "# @keras.saving"))
+        assert recipe_problems(thing, tmp_path) == []
+
+    def test_missing_test_and_odd_name(self, tmp_path, thing):
+        odd = thing.rename(thing.with_name("Thing.py"))
+        problems = " ".join(recipe_problems(odd, tmp_path))
+        assert "there is no tests/recipes/layers/test_Thing.py" in problems
+        assert "snake_case" in problems
+
+
+def files_of_the_project(root):
+    """Every file that git has or would take, or simply all where there is no git."""
+    done = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=root,
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode == 0:
+        return [root / name for name in done.stdout.split("\0") if name]
+    return [path for path in root.rglob("*") if path.is_file()]
+
+
+def lines_with_machine_paths(root):
+    """Where files name a folder that only one machine has, as `file:line`."""
+    machine = re.compile(r"(?<![\w.~-])/(?:home|root|Users|work)/\w")
+    for path in files_of_the_project(root):
+        if path.is_file() and b"\0" not in (content := path.read_bytes()):
+            for number, line in enumerate(content.decode().splitlines(), 1):
+                if machine.search(line) or str(ROOT) in line:
+                    yield f"{path.relative_to(root)}:{number}"
+
+
+def test_no_file_names_a_path_of_one_machine():
+    found = list(lines_with_machine_paths(ROOT))
+    assert not found, "\n".join(found)
+
+
+def test_machine_paths_are_found(tmp_path):
+    home = "/ho" + "me/someone/data"
+    (tmp_path / "a.md").write_text(f"fine\nsee {home}\n")
+    (tmp_path / "b.py").write_text(f"PATH = '{ROOT}'\n")
+    (tmp_path / "c.md").write_text(f"https://example.org{home}, ~{home}, work/here\n")
+    (tmp_path / "d.h5").write_bytes(home.encode() + b"\0")
+    assert sorted(lines_with_machine_paths(tmp_path)) == ["a.md:2", "b.py:1"]
+
+
+@pytest.mark.slow
+def test_wheel(tmp_path):
+    """A wheel holds all of ours under one name, and works where it is unpacked."""
+    checkout, wheels, site = (
+        tmp_path / "checkout",
+        tmp_path / "wheels",
+        tmp_path / "site",
+    )
+    shipped = set()
+    for package, folder in FOLDERS.items():
+        ignore = shutil.ignore_patterns("__pycache__", ".*")
+        shutil.copytree(ROOT / folder, checkout / folder, ignore=ignore)
+        inside = package.replace(".", "/")
+        shipped |= {
+            f"{inside}/{path.relative_to(checkout / folder).as_posix()}"
+            for path in (checkout / folder).rglob("*")
+            if path.is_file()
+        }
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, checkout)
+
+    build = [sys.executable, "-m", "pip", "wheel", "--no-deps", "-w", wheels, checkout]
+    if int(importlib.metadata.version("setuptools").partition(".")[0]) >= 77:
+        build.append("--no-build-isolation")
+    subprocess.run(build, check=True)
+    (wheel,) = wheels.iterdir()
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(site)
+        names = set(archive.namelist())
+
+    tops = {name.partition("/")[0] for name in names}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"hornbook"}
+    assert {name for name in names if name.startswith("hornbook/")} == shipped
+    for ending in (".weights.h5", ".json", ".html.j2"):
+        assert any(name.endswith(ending) for name in shipped)
+
+    done = subprocess.run(
+        [sys.executable, "-m", "hornbook", "list", "--json"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(site)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    listed = json.loads(done.stdout)
+    assert len(listed) == len(catalog.files(RECIPES))
+    assert all(Path(each["path"]).is_relative_to(site) for each in listed)

@@ -3,8 +3,10 @@
 import keras
 from keras import layers
 
+WIDTHS = (32, 64, 128)
 
-def glyphnet(input_shape=(32, 32, 3), widths=(32, 64, 128), name="glyphnet"):
+
+def glyphnet(input_shape=(32, 32, 3), widths=WIDTHS, name="glyphnet"):
     """A residual network with eight layers of weights, made to be fine-tuned.
 
     A strided stem and one residual block a width, each with BatchNormalization, then

@@ -1,9 +1,9 @@
 """Pretrains GlyphNet on rendered letters: the script behind the shipped weights.
 
-    python -m hornbook.zoo.pretrain letters_rgb --out build/letters_rgb
+    python -m hornbook.zoo.pretrain letters_rgb --out zoo
 
-It builds `hornbook_glyphs` on the first run. In colour, each epoch lays the glyphs over
-new procedural backgrounds. The card beside the weights gives the time and the accuracy.
+It builds `hornbook_glyphs` on the first run, and writes the weights and their card. In
+colour, each epoch lays the glyphs over new procedural backgrounds.
 """
 
 import argparse
@@ -16,8 +16,11 @@ import numpy as np
 
 from hornbook.recipes.data.seeded_batches import SeededBatches
 from hornbook.zoo.data.backgrounds import lay_over, procedural_background
-from hornbook.zoo.data.crops import random_crops
-from hornbook.zoo.glyphnet import glyphnet
+from hornbook.zoo.data.crops import centre_crops, random_crops
+from hornbook.zoo.data.glyph_rendering import glyph_classes
+from hornbook.zoo.files import replacing, write_json
+from hornbook.zoo.glyphnet import WIDTHS, glyphnet
+from hornbook.zoo.weights import sha256
 
 CROP = 32
 BACKGROUNDS, BACKGROUND_SIZE = 6_000, 96
@@ -80,8 +83,7 @@ def pretrain(tag, epochs, steps_per_epoch=None, seed=SEED):
         def transform(ink, rng):
             return random_crops(over_backgrounds(ink, backgrounds, rng), rng)
 
-    edge = (held_images.shape[1] - CROP) // 2
-    held_images = held_images[:, edge : edge + CROP, edge : edge + CROP]
+    held_images = centre_crops(held_images, CROP)
     batches = SeededBatches(
         images, labels, BATCH_SIZE, seed, transform=transform, steps=steps_per_epoch
     )
@@ -109,8 +111,60 @@ def pretrain(tag, epochs, steps_per_epoch=None, seed=SEED):
     return backbone, history
 
 
+def golden_input(input_shape):
+    """Two pictures made by formula, on which a card records the first features."""
+    height, width, channels = input_shape
+    picture, y, x, c = np.ogrid[:2, :height, :width, :channels]
+    return ((y * 7 + x * (13 + 4 * picture) + c * 29) % 256).astype("uint8")
+
+
+def publish(backbone, tag, record, out):
+    """Writes the weights in float16, and the card that describes them.
+
+    Args:
+        backbone: The trained model; its weights are rounded to float16.
+        tag: "letters_grey" or "letters_rgb".
+        record: Dict with `seconds`, `validation_accuracy`, `epochs` and `seed`.
+        out: Path of a folder; the files go to its folders `weights` and `cards`.
+    """
+    name = f"glyphnet.{tag}"
+    weights, cards = out / "weights", out / "cards"
+    for folder in (weights, cards):
+        folder.mkdir(parents=True, exist_ok=True)
+    rounded = [value.astype("float16") for value in backbone.get_weights()]
+    backbone.set_weights(rounded)
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float16")
+    try:
+        half = glyphnet(backbone.input_shape[1:])
+    finally:
+        keras.config.set_dtype_policy(policy)
+    half.set_weights(rounded)
+    path = weights / f"{name}.weights.h5"
+    with replacing(path) as new:
+        half.save_weights(new)
+    golden = backbone.predict(golden_input(backbone.input_shape[1:]), verbose=0)
+    colour = "in colour over procedural backgrounds" if tag == "letters_rgb" else "grey"
+    card = {
+        "id": name,
+        "architecture": "glyphnet",
+        "input_shape": list(backbone.input_shape[1:]),
+        "widths": list(WIDTHS),
+        "parameters": backbone.count_params(),
+        "preprocessing": "none needed: takes pixels from 0 to 255, scaling is a layer",
+        "data": f"hornbook_glyphs: 80,000 letters and symbols, no digits, {colour}",
+        "command": f"python -m hornbook.zoo.pretrain {tag} --out zoo",
+        **record,
+        "chance": round(1 / len(glyph_classes()), 4),
+        "licence": "Apache-2.0",
+        "sha256": sha256(path),
+        "golden_features": np.round(golden[:, :8].astype("float64"), 5).tolist(),
+    }
+    write_json(cards / f"{name}.json", card)
+
+
 def main():
-    """Trains, writes the weights in float16, and prints what the card records."""
+    """Trains, and writes the weights and their card."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("tag", choices=sorted(EPOCHS))
     parser.add_argument("--out", type=Path, required=True, help="folder to write to")
@@ -121,16 +175,13 @@ def main():
     start = time.perf_counter()
     epochs = arguments.epochs or EPOCHS[arguments.tag]
     backbone, history = pretrain(arguments.tag, epochs, seed=arguments.seed)
-    arguments.out.mkdir(parents=True, exist_ok=True)
     record = {
         "seconds": round(time.perf_counter() - start),
         "validation_accuracy": round(history["val_accuracy"][-1], 4),
         "epochs": epochs,
         "seed": arguments.seed,
     }
-    backbone.save_weights(arguments.out / "float32.weights.h5")
-    (arguments.out / "history.json").write_text(json.dumps(history, indent=1))
-    (arguments.out / "record.json").write_text(json.dumps(record, indent=1))
+    publish(backbone, arguments.tag, record, arguments.out)
     print(json.dumps(record))
 
 

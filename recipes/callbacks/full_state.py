@@ -117,19 +117,17 @@ class FullState(keras.callbacks.Callback):
             epochs = [*epochs, epoch]
             for name, value in logs.items():
                 curves[name] = [*curves.get(name, []), value]
+        arrays = {}
+        values = [keras.ops.convert_to_numpy(v) for _, v in self._variables()]
         state = {
             "epoch": epoch + 1,
-            "backend": keras.backend.backend(),
             "stopped": bool(self.model.stop_training),
+            "signature": self._signature(),
+            "variables": _encode(values, arrays),
+            "history": _encode([epochs, curves], arrays),
+            "random": _encode(_get_random_states(), arrays),
+            "callbacks": {},
         }
-        arrays = {}
-        state["history"] = _encode([epochs, curves], arrays)
-        state["random"] = _encode(_get_random_states(), arrays)
-        state["variables"] = [
-            [_describe(name, v), _encode(keras.ops.convert_to_numpy(v), arrays)]
-            for name, v in self._variables()
-        ]
-        state["callbacks"] = {}
         for key, callback in self._others.items():
             changed = state["callbacks"][key] = {}
             for name, (code, own_arrays) in _attributes(callback).items():
@@ -171,15 +169,22 @@ class FullState(keras.callbacks.Callback):
     def _variables(self):
         # All that a training step can change. Paths in an optimizer depend on where
         # it was built, and numbers in names on what else the process built.
-        named = [(v.path, v) for v in self.model.variables]
+        named = [(f"model/{v.path}", v) for v in self.model.variables]
         named += [(f"optimizer/{v.name}", v) for v in self.model.optimizer.variables]
         return [(re.sub(r"_\d+", "", name), v) for name, v in named]
+
+    def _signature(self):
+        return [["backend", keras.backend.backend()]] + [
+            [name, list(v.shape), keras.backend.standardize_dtype(v.dtype)]
+            for name, v in self._variables()
+        ]
 
     def _publish(self, state, arrays):
         path = self.directory / f"epoch-{state['epoch']:05d}.npz"
         self.directory.mkdir(parents=True, exist_ok=True)
         with _durable(path) as file:
-            np.savez(file, state=np.array(json.dumps(state)), **arrays)
+            text = np.frombuffer(json.dumps(state).encode(), "uint8")
+            np.savez(file, state=text, **arrays)
         with _durable(self.directory / "latest.new") as file:
             # As `sha256sum` does, so that `sha256sum --check latest` works.
             file.write(f"{_sha256(path)}  {path.name}\n".encode())
@@ -204,22 +209,23 @@ class FullState(keras.callbacks.Callback):
             )
         with np.load(path) as file:
             arrays = dict(file)
-        return json.loads(str(arrays.pop("state"))), arrays
+        return json.loads(bytes(arrays.pop("state"))), arrays
 
     def _restore(self, state, arrays):
         if not self.model.optimizer.built:
             self.model.optimizer.build(self.model.trainable_variables)
-        variables = self._variables()
-        self._compare("backend", state["backend"], keras.backend.backend())
-        for saved, here in itertools.zip_longest(state["variables"], variables):
-            self._compare("variable", saved and saved[0], here and _describe(*here))
-        for key, changed in state["callbacks"].items():
-            self._compare("callback", key, key if key in self._others else None)
-
-        for (_, variable), (_, code) in zip(variables, state["variables"], strict=True):
-            variable.assign(_decode(code, arrays))
-        for key, changed in state["callbacks"].items():
-            for name, code in changed.items():
+        for saved, here in itertools.zip_longest(state["signature"], self._signature()):
+            if saved != here:
+                raise ValueError(
+                    f"`{self.directory}` holds the state of another training: it has "
+                    f"{saved} where this one has {here}. Run the one that saved it, "
+                    f"or delete it to start afresh. Received: model={self.model}"
+                )
+        values = _decode(state["variables"], arrays)
+        for (_, variable), value in zip(self._variables(), values, strict=True):
+            variable.assign(value)
+        for key in state["callbacks"].keys() & self._others.keys():
+            for name, code in state["callbacks"][key].items():
                 setattr(self._others[key], name, _decode(code, arrays))
         _set_random_states(_decode(state["random"], arrays))
         self._history = _decode(state["history"], arrays)
@@ -228,14 +234,6 @@ class FullState(keras.callbacks.Callback):
         # Not public, but it is what BackupAndRestore sets.
         end = self.params["epochs"] if state["stopped"] else 0
         self.model._initial_epoch = max(state["epoch"], end)
-
-    def _compare(self, what, saved, here):
-        if saved != here:
-            raise ValueError(
-                f"`{self.directory}` holds the state of another training: a {what} "
-                f"there is {saved}, here it is {here}. Run what saved it, or delete "
-                f"it to start afresh. Received: directory={self.directory}"
-            )
 
     def _restore_history(self):
         # No earlier: `fit` calls its History after this callback, which clears it.
@@ -269,14 +267,16 @@ def _encode(value, arrays):
         return {"dict": [_encode(list(item), arrays) for item in value.items()]}
     if keras.ops.is_tensor(value):
         value = keras.ops.convert_to_numpy(value)
-    if not isinstance(value, (np.ndarray, np.generic)) or value.dtype == object:
+    if not isinstance(value, (np.ndarray, np.generic)) or value.dtype.hasobject:
         raise TypeError(f"Cannot be stored without pickle. Received: value={value!r}")
-    dtype = value.dtype.name
-    if value.dtype.kind == "V":  # NumPy's files know no bfloat16: store its bits.
+    dtype = None
+    if value.dtype.isbuiltin == 2:  # Such as bfloat16, which NumPy's files do not know.
+        dtype = value.dtype.name
         value = value.view(f"uint{8 * value.itemsize}")
-    key = hashlib.sha256(f"{value.dtype} {value.shape} ".encode() + value.tobytes())
-    arrays[key.hexdigest()] = np.asarray(value)
-    return {"array": key.hexdigest(), "dtype": dtype}
+    about = f"{value.dtype} {value.shape} ".encode()
+    key = hashlib.sha256(about + value.tobytes()).hexdigest()
+    arrays[key] = np.asarray(value)
+    return {"array": key, "dtype": dtype}
 
 
 def _decode(code, arrays):
@@ -288,12 +288,8 @@ def _decode(code, arrays):
         return tuple(_decode(code["tuple"], arrays))
     if "dict" in code:
         return dict(_decode(code["dict"], arrays))
-    return arrays[code["array"]].view(code["dtype"])[()]
-
-
-def _describe(name, variable):
-    dtype = keras.backend.standardize_dtype(variable.dtype)
-    return [name, list(variable.shape), dtype]
+    array = arrays[code["array"]]
+    return (array.view(code["dtype"]) if code["dtype"] else array)[()]
 
 
 def _get_random_states():

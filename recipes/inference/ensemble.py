@@ -4,7 +4,7 @@
 What:    one Keras model with each member as a parallel branch of one graph.
 When:    several good classifiers of the same classes err on different examples.
 Not for: training; members whose input is prepared outside them.
-Source:  Hansen and Salamon, "Neural Network Ensembles", IEEE TPAMI 1990 (mean, vote);
+Source:  Hansen and Salamon, "Neural Network Ensembles", IEEE TPAMI 1990 (votes);
          Ho, Hull and Srihari, "Decision Combination in Multiple Classifier Systems",
          IEEE TPAMI 1994 (ranks).
 Differs: Ho et al. rank by the Borda count; here equal scores share their mean rank.
@@ -22,14 +22,13 @@ MERGES = ("mean", "mean_logit", "geometric", "vote", "rank")
 
 def _gives_logits(layer):
     """Whether a classifier returns logits, by the activation of its last layer."""
-    if isinstance(layer, keras.layers.Softmax):
+    sequential = isinstance(layer, keras.Sequential)
+    inner = layer.layers if sequential else getattr(layer, "operations", None)
+    if inner:  # the layers of a model, the one that gives its output last
+        return _gives_logits(inner[-1])
+    softmax = isinstance(layer, keras.layers.Softmax)
+    if softmax or getattr(layer, "gives_probabilities", False):
         return False
-    if getattr(layer, "gives_probabilities", False):
-        return False
-    if isinstance(layer, keras.Sequential):
-        return _gives_logits(layer.layers[-1])
-    if hasattr(layer, "operations"):  # a functional model, its output last
-        return _gives_logits(layer.operations[-1])
     activation = getattr(layer, "activation", None)
     if activation in (keras.activations.softmax, keras.activations.sigmoid):
         return False
@@ -98,8 +97,8 @@ class Ensemble(keras.Model):
     different image sizes each hold their own resizing, as all take the same raw input.
     The merges:
 
-    - `"mean"`: the mean probability. It is a plain mean: where the members'
-      probabilities do not sum to one (sigmoids), neither does the result.
+    - `"mean"`: the mean probability, as it is: where the members' outputs do not
+      sum to one (sigmoids), neither does the result. That of all others does.
     - `"mean_logit"`, `"geometric"`: the softmax of the mean logit, which is the
       geometric mean of the probabilities, normalised: one merge under its two names.
       Given probabilities are first raised to 1e-7, so that no member alone has a veto.
@@ -109,10 +108,8 @@ class Ensemble(keras.Model):
     - `"rank"`: the mean over members of a class's rank, 1 for the least probable,
       equal scores sharing their mean rank, divided by `classes * (classes + 1) / 2`.
 
-    All but the first sum to one, whatever the members return.
-
     Args:
-        models: Built classifiers `(batch, ...) -> (batch, classes)` of the same
+        models: Classifiers `(batch, ...) -> (batch, classes)` of the same
             classes. No two may share a layer: such a file could not be loaded.
         merge: One of the merges above.
         weights: One number for each member, of any sum, or `None` for equal weights.
@@ -124,7 +121,7 @@ class Ensemble(keras.Model):
             their own.
 
     Call arguments:
-        inputs: What each member takes; the batch may be empty.
+        inputs: Tensor `(batch, ...)` that every member takes; the batch may be empty.
         training: Must be false: train the members themselves.
 
     Returns:
@@ -132,11 +129,10 @@ class Ensemble(keras.Model):
 
     Raises:
         ValueError: if an argument is none of the above, if `from_logits` cannot be
-            told, if a member is not built, if members differ in classes, and when
-            called with `training=True`, as by `fit`.
+            told, if the members do not all return `(batch, classes)` of the same two
+            classes or more, and when called with `training=True`, as by `fit`.
 
     Example:
-
     >>> def classifier():
     ...     return keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
     >>> ensemble = Ensemble([classifier(), classifier()], merge="vote")
@@ -154,11 +150,8 @@ class Ensemble(keras.Model):
         super().__init__(**kwargs)
         models = list(models)
         count = len(models)
-        if not models or not all(getattr(model, "built", False) for model in models):
-            raise ValueError(
-                "`models` must be built classifiers, one or more: call each once on a "
-                f"batch. Received: models={models}"
-            )
+        if not models:
+            raise ValueError("`models` must not be empty. Received: models=[]")
         variables = [id(v) for model in models for v in model.variables]
         if len(set(variables)) < len(variables):
             raise ValueError(
@@ -188,13 +181,18 @@ class Ensemble(keras.Model):
         self.from_logits = list(from_logits)
 
     def build(self, input_shape):
-        """Does nothing: the members are built."""
+        """Builds the members that are not built."""
+        for model in self.models:
+            if not model.built:
+                model.build(input_shape)
 
     def call(self, inputs, training=False):
+        """Asks every member and merges."""
         if training:
-            raise ValueError(
-                "`Ensemble` is for inference: train its members. "
-                f"Received: training={training}"
+            raise ValueError("`Ensemble` is for inference. Received: training=True")
+        if inputs.shape[0] == 0:  # TensorFlow's convolutions fail on an empty batch
+            return ops.zeros(
+                self.compute_output_shape(inputs.shape), self.compute_dtype
             )
         outputs = [model(inputs, training=False) for model in self.models]
         shapes = [tuple(output.shape[1:]) for output in outputs]
@@ -212,10 +210,12 @@ class Ensemble(keras.Model):
         return ops.cast(merged, self.compute_dtype)
 
     def compute_output_shape(self, input_shape):
+        """One row of probabilities for each example."""
         inputs = keras.KerasTensor(input_shape)
         return tuple(self.models[0].compute_output_spec(inputs).shape)
 
     def get_config(self):
+        """Returns the arguments, `from_logits` as it was told."""
         return {
             **super().get_config(),
             "models": [keras.saving.serialize_keras_object(m) for m in self.models],
@@ -226,5 +226,6 @@ class Ensemble(keras.Model):
 
     @classmethod
     def from_config(cls, config):
+        """Opens the members within."""
         models = [keras.saving.deserialize_keras_object(m) for m in config["models"]]
         return cls(**{**config, "models": models})

@@ -8,7 +8,7 @@ Not for: digits and text with `flips=True`: a mirrored one is another class;
 Source:  Krizhevsky, Sutskever and Hinton, "ImageNet Classification with Deep
          Convolutional Neural Networks", NeurIPS 2012, section 4.1. Order and rounding
          of torchvision's `ten_crop`.
-Differs: from torchvision: takes a batch, returns one tensor, mirrors only left to right.
+Differs: from torchvision: takes a batch and returns one tensor; mirrors left to right.
 Needs:   keras>=3.12.
 """
 
@@ -21,9 +21,9 @@ class TenCrop(keras.layers.Layer):
     """Cuts every image into five fixed crops, or ten with the mirror images.
 
     The views come in torchvision's order: top left, top right, bottom left, bottom
-    right, centre; then the same five of the horizontally mirrored image. So view 5 is
-    the mirror of view 1, not of view 0. Where the margin is odd the centre crop starts
-    at the half rounded to even, as in torchvision: a margin of 1 starts at 0, of 3 at 2.
+    right, centre; then the same five of the horizontally mirrored image, so view 5 is
+    the mirror of view 1, not of view 0. As there, a centre crop with an odd margin
+    starts at its half rounded to even: at 0 for a margin of 1, at 2 for 3.
 
     Pixels are copied, never changed. Integer images keep their dtype; float images are
     cast to the layer's compute dtype, as by every Keras layer, so under a mixed policy
@@ -48,7 +48,6 @@ class TenCrop(keras.layers.Layer):
             size only in the graph, it raises `InvalidArgumentError` there instead.
 
     Example:
-
     >>> images = keras.ops.reshape(keras.ops.arange(9), (1, 3, 3, 1))
     >>> crops = TenCrop(1, 1)(images)
     >>> tuple(crops.shape)
@@ -74,7 +73,8 @@ class TenCrop(keras.layers.Layer):
         self.flips = flips
 
     def call(self, images):
-        self.compute_output_shape(images.shape)  # refuses images that are too small
+        """Cuts the views."""
+        self.compute_output_shape(images.shape)
         crops = self._five(images)
         if self.flips:
             crops += self._five(ops.flip(images, axis=2))
@@ -92,15 +92,15 @@ class TenCrop(keras.layers.Layer):
         return [ops.slice(images, (0, top, left, 0), size) for top, left in places]
 
     def compute_output_shape(self, input_shape):
+        """Shape of the views; refuses images known to be too small."""
         if len(input_shape) != 4:
             raise ValueError(
                 "`TenCrop` takes images of shape (batch, height, width, channels). "
                 f"Received: input_shape={tuple(input_shape)}"
             )
         batch, image_height, image_width, channels = input_shape
-        if (image_height or self.height) < self.height or (
-            image_width or self.width
-        ) < self.width:
+        sizes = ((image_height, self.height), (image_width, self.width))
+        if any(image is not None and image < crop for image, crop in sizes):
             raise ValueError(
                 f"The image must not be smaller than the crop of {self.height} × "
                 f"{self.width}. Received: input_shape={tuple(input_shape)}"
@@ -109,11 +109,12 @@ class TenCrop(keras.layers.Layer):
         return (batch, views, self.height, self.width, channels)
 
     def compute_output_spec(self, images):
-        # By default Keras would announce the compute dtype for integer images too.
+        """Shape and dtype of the views: that of the images, integers too."""
         shape = self.compute_output_shape(images.shape)
         return keras.KerasTensor(shape, dtype=images.dtype)
 
     def get_config(self):
+        """Returns the arguments."""
         return {
             **super().get_config(),
             "height": self.height,

@@ -5,10 +5,8 @@ What:    one Keras model that makes views, runs a classifier on them, merges.
 When:    a trained classifier should be steadier at test time, for more compute.
 Not for: training; views that turn one class into another (mirrored digits).
 Source:  Krizhevsky, Sutskever and Hinton, "ImageNet Classification with Deep
-         Convolutional Neural Networks", NeurIPS 2012, section 4.1 (mean of ten crops);
-         Ho, Hull and Srihari, "Decision Combination in Multiple Classifier Systems",
-         IEEE TPAMI 1994 (ranks).
-Differs: Ho et al. rank by the Borda count; here equal scores share their mean rank.
+         Convolutional Neural Networks", NeurIPS 2012, section 4.1.
+Differs: the paper takes the mean only.
 Needs:   keras>=3.12.
 """
 
@@ -21,14 +19,13 @@ MERGES = ("mean", "mean_logit", "geometric", "vote", "rank")
 
 def _gives_logits(layer):
     """Whether a classifier returns logits, by the activation of its last layer."""
-    if isinstance(layer, keras.layers.Softmax):
+    sequential = isinstance(layer, keras.Sequential)
+    inner = layer.layers if sequential else getattr(layer, "operations", None)
+    if inner:  # the layers of a model, the one that gives its output last
+        return _gives_logits(inner[-1])
+    softmax = isinstance(layer, keras.layers.Softmax)
+    if softmax or getattr(layer, "gives_probabilities", False):
         return False
-    if getattr(layer, "gives_probabilities", False):
-        return False
-    if isinstance(layer, keras.Sequential):
-        return _gives_logits(layer.layers[-1])
-    if hasattr(layer, "operations"):  # a functional model, its output last
-        return _gives_logits(layer.operations[-1])
     activation = getattr(layer, "activation", None)
     if activation in (keras.activations.softmax, keras.activations.sigmoid):
         return False
@@ -94,8 +91,8 @@ class VotingModel(keras.Model):
 
     All views of a batch go through the classifier together, in one graph. The merges:
 
-    - `"mean"`: the mean probability. It is a plain mean: where the classifier's
-      probabilities do not sum to one (sigmoids), neither does the result.
+    - `"mean"`: the mean probability, as it is: where the classifier's outputs do not
+      sum to one (sigmoids), neither does the result. That of all others does.
     - `"mean_logit"`, `"geometric"`: the softmax of the mean logit, which is the
       geometric mean of the probabilities, normalised: one merge under its two names.
       Given probabilities are first raised to 1e-7, so that no view alone has a veto.
@@ -105,11 +102,9 @@ class VotingModel(keras.Model):
     - `"rank"`: the mean over views of a class's rank, 1 for the least probable, equal
       scores sharing their mean rank, divided by `classes * (classes + 1) / 2`.
 
-    All but the first sum to one, whatever the classifier returns.
-
     Args:
-        model: Built classifier `(batch, ...) -> (batch, classes)`. Its dropout stays
-            off and its BatchNormalization uses the moving statistics.
+        model: Classifier `(batch, ...) -> (batch, classes)`. Its dropout stays off and
+            its BatchNormalization uses the moving statistics.
         views: Layer, or function of `keras.ops` (registered, if the model is to be
             saved), that maps `(batch, height, width, channels)` to
             `(batch, views, ...)` with a fixed number of views, such as `TenCrop`.
@@ -133,11 +128,10 @@ class VotingModel(keras.Model):
 
     Raises:
         ValueError: if an argument is none of the above, if `from_logits` cannot be
-            told, if the classifier is not built or does not return
-            `(batch, classes)`, and when called with `training=True`, as by `fit`.
+            told, if the classifier does not return `(batch, classes)` of two classes
+            or more, and when called with `training=True`, as by `fit`.
 
     Example:
-
     >>> def mirrors(images):
     ...     return keras.ops.stack([images, keras.ops.flip(images, axis=2)], axis=1)
     >>> classifier = keras.Sequential(
@@ -164,15 +158,6 @@ class VotingModel(keras.Model):
     ):
         kwargs.setdefault("dtype", "float32")
         super().__init__(**kwargs)
-        if not getattr(model, "built", False):
-            raise ValueError(
-                "`model` must be a built classifier: call it once on a batch. "
-                f"Received: model={model}"
-            )
-        if not callable(views):
-            raise ValueError(
-                f"`views` must be a layer or a function. Received: views={views}"
-            )
         if merge not in MERGES:
             raise ValueError(f"`merge` must be in {MERGES}. Received: merge={merge}")
         if views_per_batch is not None and (
@@ -189,14 +174,18 @@ class VotingModel(keras.Model):
         self.views_per_batch = views_per_batch
 
     def build(self, input_shape):
-        if isinstance(self.views, keras.layers.Layer) and not self.views.built:
-            self.views.build(input_shape)
+        """Builds the views, and the classifier where it is not built."""
+        views = self.views(keras.KerasTensor(input_shape))
+        if not self.model.built:
+            self.model.build((None, *views.shape[2:]))
 
     def call(self, images, training=False):
+        """Makes the views, classifies them, merges."""
         if training:
-            raise ValueError(
-                "`VotingModel` is for inference: train its `model`. "
-                f"Received: training={training}"
+            raise ValueError("`VotingModel` is for inference. Received: training=True")
+        if images.shape[0] == 0:  # TensorFlow's convolutions fail on an empty batch
+            return ops.zeros(
+                self.compute_output_shape(images.shape), self.compute_dtype
             )
         views = self.views(images)
         count = views.shape[1]
@@ -228,22 +217,22 @@ class VotingModel(keras.Model):
             # in parallel where it can, waits for one before it begins the next.
             return ops.logical_and(start < count, ops.any(ops.isnan(outputs[-1])))
 
-        empty = ops.full(
-            (count, ops.shape(views)[0], self._classes(views)), np.nan, "float32"
-        )
-        _, outputs = ops.while_loop(goes_on, turn, (0, empty))
+        shape = (count, ops.shape(views)[0], self._classes(views))
+        empty = ops.full(shape, np.nan, "float32")
+        outputs = ops.while_loop(goes_on, turn, (0, empty))[1]
         return ops.transpose(outputs, (1, 0, 2))
 
     def _classes(self, views):
-        dtype = keras.backend.standardize_dtype(views.dtype)
-        view = keras.KerasTensor((None, *views.shape[2:]), dtype=dtype)
+        view = keras.KerasTensor((None, *views.shape[2:]))
         return self.model.compute_output_spec(view).shape[-1]
 
     def compute_output_shape(self, input_shape):
+        """One row of probabilities for each image."""
         views = self.views(keras.KerasTensor(input_shape))
         return (input_shape[0], self._classes(views))
 
     def get_config(self):
+        """Returns the arguments, `from_logits` as it was told."""
         return {
             **super().get_config(),
             "model": keras.saving.serialize_keras_object(self.model),
@@ -255,8 +244,7 @@ class VotingModel(keras.Model):
 
     @classmethod
     def from_config(cls, config):
-        parts = {
-            key: keras.saving.deserialize_keras_object(config[key])
-            for key in ("model", "views")
-        }
-        return cls(**{**config, **parts})
+        """Opens the classifier and the views within."""
+        model = keras.saving.deserialize_keras_object(config["model"])
+        views = keras.saving.deserialize_keras_object(config["views"])
+        return cls(**{**config, "model": model, "views": views})

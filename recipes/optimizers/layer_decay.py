@@ -17,7 +17,7 @@ import re
 
 
 def layer_decay(model, decay=0.75, block=None):
-    """Learning rate multipliers that decay from the last layer to the first.
+    r"""Learning rate multipliers that decay from the last layer to the first.
 
     The layers that own a kernel (or embeddings) are counted in the order in which
     the model holds them, through nested models. That is the forward order; for
@@ -33,7 +33,7 @@ def layer_decay(model, decay=0.75, block=None):
         model: A built `keras.Model` or layer.
         decay: Factor from one layer to the one before it, between 0 and 1.
         block: Regular expression. Variables in whose `path` it finds the same text
-            count as one layer: `r"block_\\d+"`, say, for blocks of a transformer,
+            count as one layer: `r"block_\d+"`, say, for blocks of a transformer,
             or `r"head"` for parallel heads.
 
     Returns:
@@ -42,7 +42,7 @@ def layer_decay(model, decay=0.75, block=None):
 
     Raises:
         ValueError: If `decay` is not between 0 and 1, the model is not built or owns
-            no kernel, or different layers' variables have the same path.
+            no kernel, or several weights have the same path.
 
     Example:
     >>> import keras
@@ -61,27 +61,29 @@ def layer_decay(model, decay=0.75, block=None):
     """
     if not 0 <= decay <= 1:
         raise ValueError(f"`decay` must be between 0 and 1. Received: decay={decay}")
-    kernels = [v for v in model.weights if re.search("kernel|embeddings", v.name)]
-    if not kernels:
+    weights = model.weights
+    owners = {_owner(w) for w in weights if re.search("kernel|embeddings", w.name)}
+    if not owners:
         raise ValueError(
             f"The model is not built, or owns no kernel. Received: model={model}"
         )
-    owners = {_owner(variable) for variable in kernels}
-    numbers, depths = {}, {}
-    depth = 0
-    for variable in model.weights:
-        match = re.search(block, variable.path) if block else None
-        if match or _owner(variable) in owners:
-            layer = match.group() if match else _owner(variable)
+    paths = [w.path for w in weights]
+    if repeated := sorted({path for path in paths if paths.count(path) > 1}):
+        raise ValueError(
+            f"Several weights have the path {repeated[0]}: give their layers different "
+            f"names. Received: model={model}"
+        )
+    numbers, depth, depths = {}, 0, {}
+    for weight in weights:
+        found = re.search(block, weight.path) if block else None
+        if found or _owner(weight) in owners:
+            layer = found.group() if found else _owner(weight)
             depth = numbers.setdefault(layer, len(numbers))
-        if variable.trainable and depths.setdefault(variable.path, depth) != depth:
-            raise ValueError(
-                "Layers of different depth must have different names. "
-                f"Received: model={model.name}, twice with {variable.path}"
-            )
+        if weight.trainable:
+            depths[weight.path] = depth
     last = len(numbers) - 1
     return {f"^{re.escape(p)}$": decay ** (last - d) for p, d in depths.items()}
 
 
-def _owner(variable):
-    return variable.path.rpartition("/")[0]
+def _owner(weight):
+    return weight.path.rpartition("/")[0]

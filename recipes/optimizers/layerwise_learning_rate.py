@@ -237,8 +237,9 @@ def _one_for_each(variables, multipliers):
                 f"multiplier. Received: multipliers={multipliers}"
             )
         return list(multipliers)
+    patterns = [re.compile(pattern) for pattern in multipliers]
     winners = [
-        next((p for p in multipliers if re.search(p, v.path)), None) for v in variables
+        next((p.pattern for p in patterns if p.search(v.path)), None) for v in variables
     ]
     if unused := [pattern for pattern in multipliers if pattern not in winners]:
         raise ValueError(

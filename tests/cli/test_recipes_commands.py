@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from hornbook.zoo.errors import InputError
 
 from hornbook import catalog
 from hornbook.cli import main
+from hornbook.zoo.errors import InputError
 
 MAXOUT = '''\
 # SPDX-License-Identifier: Apache-2.0

@@ -2,8 +2,6 @@
 
 import importlib
 
-import tensorflow_datasets as tfds
-
 from hornbook.zoo.errors import InputError
 
 

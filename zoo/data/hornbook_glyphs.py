@@ -40,15 +40,18 @@ class HornbookGlyphs(tfds.core.GeneratorBasedBuilder):
     """Letters and symbols, no digits, rendered from fonts and bent, 36×36."""
 
     VERSION = tfds.core.Version("1.0.0")
-    BUILDER_CONFIGS = [GlyphsConfig("grey", channels=1), GlyphsConfig("rgb", channels=3)]
+    BUILDER_CONFIGS = [
+        GlyphsConfig("grey", channels=1),
+        GlyphsConfig("rgb", channels=3),
+    ]
 
     def _info(self):
         shape = (SIZE, SIZE, self.builder_config.channels)
         return tfds.core.DatasetInfo(
             builder=self,
             description="Latin, Greek and Cyrillic letters and symbols in the fonts "
-            "that matplotlib bundles, with random stroke, affine pose, wobble, blur and "
-            "noise; six in ten at the resolution of UCI's digits. No digits.",
+            "that matplotlib bundles, with random stroke, affine pose, wobble, blur "
+            "and noise; six in ten at the resolution of UCI's digits. No digits.",
             features=tfds.features.FeaturesDict(
                 {
                     "image": tfds.features.Image(shape=shape, dtype=np.uint8),

@@ -39,8 +39,10 @@ class Arm:
 
     @property
     def trains_norms(self):
-        """From scratch, BatchNormalization has to learn its statistics; else it keeps
-        those of the pretraining, which few labels could only spoil."""
+        """Whether BatchNormalization learns its statistics: only from scratch.
+
+        Else it keeps those of the pretraining, which few labels could only spoil.
+        """
         return not self.pretrained
 
 

@@ -81,7 +81,11 @@ def _cell(path, name, job, dataset):
     metrics, probabilities = score(trained.classifier, dataset.test, job)
     with replacing(path.with_suffix(".npy")) as new:
         np.save(new, probabilities)
-    cell = {"path": path.with_suffix(".npy").name, "seconds": seconds, **metrics["test"]}
+    cell = {
+        "path": path.with_suffix(".npy").name,
+        "seconds": seconds,
+        **metrics["test"],
+    }
     write_json(record, cell)
     keras.utils.clear_session()
     return cell

@@ -130,7 +130,7 @@ def read_config(folder):
 
 
 def is_complete(folder):
-    """Whether a run has come to its end: metrics.json is written last but the report."""
+    """Whether a run has come to its end: but for the report, metrics.json is last."""
     return (Path(folder) / "metrics.json").is_file()
 
 
@@ -171,25 +171,37 @@ def execute(folder, job, dataset, progress=None):
     from hornbook.zoo.finetune.arms import head_then_all
     from hornbook.zoo.finetune.model import build_take_home
     from hornbook.zoo.finetune.score import score
-    from hornbook.zoo.finetune.train import train_arm
+    from hornbook.zoo.finetune.train import LossNotFinite, train_arm
 
     folder = Path(folder)
     progress = progress or Progress()
     start = time.perf_counter()
-    trained = train_arm(
-        head_then_all(job.backbone_rate, job.rate),
-        dataset,
-        job.backbone,
-        epochs=job.epochs,
-        batch_size=job.batch_size,
-        seed=job.seed,
-        state=folder / "state",
-        progress=progress,
-    )
     size = dataset.train.images.shape[1]
-    model = build_take_home(trained.classifier, size, job.views, job.merge)
-    with replacing(folder / "model.keras") as new:
-        model.save(new)
+
+    def save(classifier, name):
+        model = build_take_home(classifier, size, job.views, job.merge)
+        with replacing(folder / name) as new:
+            model.save(new)
+
+    try:
+        trained = train_arm(
+            head_then_all(job.backbone_rate, job.rate),
+            dataset,
+            job.backbone,
+            epochs=job.epochs,
+            batch_size=job.batch_size,
+            seed=job.seed,
+            state=folder / "state",
+            progress=progress,
+        )
+    except LossNotFinite as error:
+        save(error.classifier, "last_good.keras")
+        raise InputError(
+            f"{error}; the model after {error.epoch} good epochs of it is in "
+            f"{folder / 'last_good.keras'}. A lower rate may help. "
+            f"Received: rate={job.rate}"
+        ) from error
+    save(trained.classifier, "model.keras")
     write_history(folder / "history.csv", trained.history)
     with progress.stage("test", 1) as update:
         clock = time.perf_counter()

@@ -23,28 +23,42 @@ FEATURES_AT_MOST = 20_000  # crops whose features are cached for the head
 
 
 class LossNotFinite(ArithmeticError):
-    """The loss became NaN or infinite."""
+    """The loss became NaN or infinite.
+
+    Attributes:
+        epoch: How many epochs of the phase the weights had behind them to which the
+            model was set back.
+        classifier: The model, set back.
+    """
+
+    epoch = 0
+    classifier = None
 
 
 class StopIfNotFinite(keras.callbacks.Callback):
-    """Stops at the first step whose loss is not a number, and says which it was."""
+    """Stops at the first step whose loss is not a number, and says which it was.
+
+    The weights are set back to those of the last epoch that went well.
+    """
 
     def __init__(self, phase):
         super().__init__()
         self.phase = phase
 
     def on_epoch_begin(self, epoch, logs=None):
-        """Remembers the epoch for the message."""
         self.epoch = epoch
+        self.good = self.model.get_weights()
 
     def on_train_batch_end(self, batch, logs=None):
-        """Keras's loss is the epoch's mean so far: once NaN, it stays NaN."""
+        # Keras's loss is the epoch's mean so far: once NaN, it stays NaN.
         if not math.isfinite(logs["loss"]):
+            self.model.set_weights(self.good)
             step = self.epoch * self.params["steps"] + batch + 1
-            raise LossNotFinite(
-                f"The loss became {logs['loss']} at step {step} of phase "
-                f"'{self.phase}'; a lower --rate may help."
+            error = LossNotFinite(
+                f"The loss became {logs['loss']} at step {step} of phase {self.phase!r}"
             )
+            error.epoch = self.epoch
+            raise error
 
 
 @dataclass
@@ -105,10 +119,14 @@ def train_arm(
         run = epochs - done if last else max(1, round(epochs * phase.share))
         done += run
         job = _Fit(phase, arm.rate, run, batch_size, seed + number, state, progress)
-        if phase.backbone == 0:
-            _train_head(job, backbone, head, dataset, trained)
-        else:
-            _train_all(job, dataset, trained)
+        try:
+            if phase.backbone == 0:
+                _train_head(job, backbone, head, dataset, trained)
+            else:
+                _train_all(job, dataset, trained)
+        except LossNotFinite as error:
+            error.classifier = trained.classifier
+            raise
     return trained
 
 
@@ -130,7 +148,9 @@ class _Fit:
         batches = SeededBatches(
             x, y, self.batch_size, seed=self.seed, transform=transform, steps=steps
         )
-        schedule = keras.optimizers.schedules.CosineDecay(self.rate, steps * self.epochs)
+        schedule = keras.optimizers.schedules.CosineDecay(
+            self.rate, steps * self.epochs
+        )
         model.compile(
             LayerwiseLearningRate(keras.optimizers.Adam(schedule), multipliers),
             loss="sparse_categorical_crossentropy",
@@ -162,10 +182,12 @@ class _Fit:
                 callbacks=callbacks,
                 verbose=0,
             ).history
-        rows = [dict(zip(history, row, strict=True)) for row in zip(*history.values())]
+        columns = zip(*history.values(), strict=True)
+        rows = [dict(zip(history, row, strict=True)) for row in columns]
         first = len(trained.history) + 1
         trained.history += [
-            {"phase": name, "epoch": epoch, **row} for epoch, row in enumerate(rows, first)
+            {"phase": name, "epoch": epoch, **row}
+            for epoch, row in enumerate(rows, first)
         ]
         trained.seconds[name] = sum(row["seconds"] for row in rows)
 

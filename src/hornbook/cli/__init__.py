@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 import hornbook
-from hornbook.cli import recipes
+from hornbook.cli import data, finetune, recipes
 from hornbook.zoo.errors import InputError
 
 app = typer.Typer(
@@ -23,7 +23,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+finetune.register(app)
 recipes.register(app)
+data.register(app)
 
 _show_traceback = False
 

@@ -32,30 +32,39 @@ def finetune(
         typer.Option(help=f"{DATA}. Default: the embedded digits over photographs."),
     ] = None,
     backbone: Annotated[
-        str | None, typer.Option(help="Weights to start from: `hornbook zoo`.")
+        str | None, typer.Option(
+            help="glyphnet.letters_rgb (colour, the default) or glyphnet.letters_grey."
+        )
     ] = None,
     labels_per_class: Annotated[
         int | None,
-        typer.Option(help="Labelled examples of each class. Default: all; embedded: 5."),
+        typer.Option(
+            help="Labelled examples of each class. Default: all; embedded: 5."
+        ),
     ] = None,
     epochs: Annotated[
-        int | None, typer.Option(help="Over both phases, each of 30 batches or more.")
+        int | None, typer.Option(help="Over both phases, each of 30 batches or more. Default: 10.")
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Chooses examples and order.")] = None,
-    rate: Annotated[float | None, typer.Option(help="Learning rate of the head.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Chooses examples and order. Default: 0.")
+    ] = None,
+    rate: Annotated[
+        float | None, typer.Option(help="Learning rate of the head. Default: 0.03.")
+    ] = None,
     backbone_rate: Annotated[
         float | None,
-        typer.Option(help="Multiple of it for everything, after the head. 0 freezes."),
+        typer.Option(help="Multiple of it for everything, after the head. Default: 0.1; 0 freezes."),
     ] = None,
     views: Annotated[
-        str | None, typer.Option(help="Crops at test time: none, five or ten.")
+        str | None, typer.Option(help="Crops at test time: none, five (the default) or ten (mirrored too).")
     ] = None,
     merge: Annotated[
         str | None,
-        typer.Option(help="How they vote: mean, mean_logit, geometric, vote or rank."),
+        typer.Option(help="How they vote: mean (the default), mean_logit, geometric, vote, rank."),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Run folder to make. Default: runs/1, runs/2, ...")
+        Path | None,
+        typer.Option(help="Run folder to make. Default: runs/1, runs/2, ..."),
     ] = None,
     resume: Annotated[
         Path | None, typer.Option(help="Run folder to go on with, exactly.")
@@ -86,7 +95,9 @@ def finetune(
     }
     if resume is not None and (given or out is not None):
         named = ", ".join(f"--{name.replace('_', '-')}" for name in [*given, "out"])
-        raise InputError(f"--resume takes its settings from the run; leave out {named}.")
+        raise InputError(
+            f"--resume takes its settings from the run; leave out {named}."
+        )
     if data is None and resume is None:
         given.setdefault("labels_per_class", 5)
 
@@ -103,7 +114,9 @@ def finetune(
     else:
         job = Job(**given)
         folder = out or run.free_folder()
-        dataset = run.create(job, folder, command=shlex.join(["hornbook", *sys.argv[1:]]))
+        dataset = run.create(
+            job, folder, command=shlex.join(["hornbook", *sys.argv[1:]])
+        )
     say(_describe(job, dataset, folder), markup=False, highlight=False)
     for notice in dataset.notices:
         say(f"  {notice}", markup=False, highlight=False)
@@ -205,5 +218,7 @@ def predict(
         print(json.dumps(results, ensure_ascii=False))
         return
     for result in results:
-        named = "  ".join(f"{each['class']} {each['probability']:.1%}" for each in result["top"])
+        named = "  ".join(
+            f"{each['class']} {each['probability']:.1%}" for each in result["top"]
+        )
         print(f"{result['image']}: {named}")

@@ -39,7 +39,9 @@ class Bars:
 
             def update(completed, **numbers):
                 latest.update(numbers)
-                text = "  ".join(f"{name} {value:.3f}" for name, value in latest.items())
+                text = "  ".join(
+                    f"{name} {value:.3f}" for name, value in latest.items()
+                )
                 bars.update(task, completed=completed, numbers=text)
 
             yield update

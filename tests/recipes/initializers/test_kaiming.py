@@ -3,8 +3,9 @@ import numpy as np
 import pytest
 import scipy.stats
 from contract import check_config, numpy
-from hornbook.recipes.initializers.kaiming import Kaiming
 from keras import ops
+
+from hornbook.recipes.initializers.kaiming import Kaiming
 
 DISTRIBUTIONS = ("normal", "truncated_normal", "uniform")
 

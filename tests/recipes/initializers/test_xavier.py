@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 import scipy.stats
 from contract import check_config, numpy
-from hornbook.recipes.initializers.xavier import Xavier
 from keras import ops
+
+from hornbook.recipes.initializers.xavier import Xavier
 
 DISTRIBUTIONS = ("normal", "truncated_normal", "uniform")
 

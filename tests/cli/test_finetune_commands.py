@@ -1,0 +1,162 @@
+"""`hornbook finetune`, `evaluate` and `predict`, as a user's shell runs them."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+HORNBOOK = [sys.executable, "-m", "hornbook"]
+
+
+def hornbook(*arguments, **options):
+    return subprocess.run(
+        [*HORNBOOK, *map(str, arguments)], capture_output=True, text=True, **options
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Two classes of pictures that a glance tells apart."""
+    root = tmp_path_factory.mktemp("pictures")
+    rng = np.random.default_rng(0)
+    for name, colour in {"rot": (200, 30, 30), "grün": (30, 200, 30)}.items():
+        (root / name).mkdir()
+        for i in range(12):
+            picture = rng.normal(colour, 25, (40, 48, 3)).clip(0, 255).astype("uint8")
+            Image.fromarray(picture).save(root / name / f"{i}.png")
+    return root
+
+
+@pytest.fixture(scope="module")
+def finished(folder, tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "1"
+    done = hornbook(
+        *("finetune", "--data", f"folder:{folder}", "--epochs", 2, "--out", out)
+    )
+    assert done.returncode == 0, done.stderr
+    return out, done
+
+
+def test_it_says_what_it_does_and_where_the_report_is(finished):
+    out, done = finished
+    assert done.stdout.strip() == f"Report: {out / 'report.html'}"
+    assert "2 classes" in done.stderr
+    assert "fixed budget" in done.stderr
+    assert "Test accuracy" in done.stderr
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert "grün" in page
+
+
+def test_predict_and_evaluate_use_it(finished, folder):
+    out, _ = finished
+    picture = folder / "rot" / "3.png"
+    told = hornbook("predict", out, picture, "--json")
+    assert json.loads(told.stdout)[0]["top"][0]["class"] == "rot", told.stderr
+    assert hornbook("predict", out, picture).stdout.startswith(f"{picture}: rot ")
+    told = hornbook("evaluate", out, "--data", f"folder:{folder}", "--json")
+    assert json.loads(told.stdout)["accuracy"] > 0.9, told.stderr
+
+
+def test_a_finished_run_resumes_to_itself(finished):
+    out, _ = finished
+    before = (out / "model.keras").read_bytes()
+    done = hornbook("finetune", "--resume", out)
+    assert done.returncode == 0, done.stderr
+    assert (out / "model.keras").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--data", "folder:nowhere"], "nowhere"),
+        (["--data", "pictures"], "folder:"),
+        (["--data", "folder:.", "--backbone", "resnet"], "Received: resnet"),
+        (["--rate", "-1"], "Received: rate=-1"),
+        (["--resume", "nowhere"], "no such run folder: nowhere"),
+        (["--resume", "nowhere", "--rate", "1"], "leave out --rate"),
+    ],
+)
+def test_wrong_input_is_one_sentence_and_exit_2(tmp_path, arguments, message):
+    done = hornbook("finetune", *arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_bad_files_are_listed_and_can_be_skipped(folder, tmp_path):
+    import shutil
+
+    spoilt = tmp_path / "spoilt"
+    shutil.copytree(folder, spoilt)
+    (spoilt / "rot" / "empty.png").write_bytes(b"")
+    whole = (spoilt / "rot" / "1.png").read_bytes()
+    (spoilt / "rot" / "half.png").write_bytes(whole[: len(whole) // 2])
+    out = tmp_path / "run"
+    arguments = ["finetune", "--data", f"folder:{spoilt}", "--epochs", 1, "--out", out]
+    done = hornbook(*arguments)
+    assert done.returncode == 2
+    assert "empty.png" in done.stderr
+    assert "half.png" in done.stderr
+    assert not out.exists()
+    done = hornbook(*arguments, "--skip-bad")
+    assert done.returncode == 0, done.stderr
+    assert "half.png" in done.stderr
+    assert "half.png" in (out / "report.html").read_text(encoding="utf-8")
+
+
+def killed_and_resumed(folder, out, kills, rng):
+    """Runs a job, kills it at random moments, and resumes it until it ends."""
+    arguments = [
+        "finetune",
+        "--data",
+        f"folder:{folder}",
+        "--epochs",
+        "6",
+        "--seed",
+        "7",
+    ]
+    command = [*HORNBOOK, *arguments, "--out", str(out)]
+    done = 0
+    while True:
+        process = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        begun = (out / "config.json").exists()
+        if done < kills:
+            while not (out / "config.json").exists() and process.poll() is None:
+                time.sleep(0.05)
+            time.sleep(rng.uniform(0, 14 if begun else 8))
+            if process.poll() is None:
+                os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        if process.returncode == 0:
+            return done
+        assert process.returncode == -signal.SIGKILL
+        done += 1
+        command = [*HORNBOOK, "finetune", "--resume", str(out)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("trial", range(3))
+def test_killed_at_any_moment_it_ends_with_the_same_bits(folder, tmp_path, trial):
+    import keras
+
+    import hornbook.recipes  # noqa: F401
+
+    rng = random.Random(trial)
+    assert killed_and_resumed(folder, tmp_path / "killed", 4, rng) > 0
+    killed_and_resumed(folder, tmp_path / "whole", 0, rng)
+    ours, truth = (
+        keras.models.load_model(tmp_path / name / "model.keras").get_weights()
+        for name in ("killed", "whole")
+    )
+    assert len(ours) == len(truth) > 0
+    assert all(np.array_equal(a, b) for a, b in zip(ours, truth, strict=True))

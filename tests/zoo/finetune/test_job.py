@@ -1,0 +1,32 @@
+import dataclasses
+
+import pytest
+
+from hornbook.zoo.errors import InputError
+from hornbook.zoo.finetune.job import Job
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("epochs", 0),
+        ("batch_size", 0),
+        ("labels_per_class", 0),
+        ("seed", -1),
+        ("rate", 0.0),
+        ("rate", float("nan")),
+        ("rate", float("inf")),
+        ("backbone_rate", -0.1),
+        ("backbone_rate", 1.5),
+        ("views", "seven"),
+        ("merge", "median"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_by_name(name, value):
+    with pytest.raises(InputError, match=rf"^{name} must be.*Received: {name}="):
+        Job(**{name: value})
+
+
+def test_a_job_comes_back_from_its_config():
+    job = Job(labels_per_class=7, views="ten", rate=0.01)
+    assert Job.from_config({**dataclasses.asdict(job), "classes": ["a"]}) == job

@@ -1,0 +1,124 @@
+import keras
+import numpy as np
+import pytest
+
+from hornbook.zoo.finetune.arms import ARMS, head_then_all
+from hornbook.zoo.finetune.model import build_take_home
+from hornbook.zoo.finetune.train import (
+    LossNotFinite,
+    cache_features,
+    make_deterministic,
+    train_arm,
+)
+from hornbook.zoo.weights import load_backbone
+
+BACKBONE = "glyphnet.letters_rgb"
+
+
+def train(arm, dataset, epochs=2, seed=0, **options):
+    return train_arm(
+        arm, dataset, BACKBONE, epochs=epochs, batch_size=32, seed=seed, **options
+    )
+
+
+def backbone_weights(trained):
+    layer = trained.classifier.get_layer("glyphnet")
+    return {v.path: keras.ops.convert_to_numpy(v) for v in layer.variables}
+
+
+def test_cached_features_are_the_backbone_s_of_each_crop(three_digits):
+    images = three_digits().train.images
+    backbone = load_backbone(BACKBONE)
+    features = cache_features(backbone, images, at_most=len(images) * 9)
+    assert features.shape == (len(images), 9, 128)
+    corner = backbone.predict(images[:, 4:36, 2:34], verbose=0)
+    np.testing.assert_allclose(features[:, 7], corner, rtol=1e-4, atol=1e-5)
+
+
+def test_a_probe_learns_and_leaves_the_backbone_as_it_was(three_digits):
+    trained = train(ARMS["probe"], three_digits())
+    before = {v.path: np.array(v) for v in load_backbone(BACKBONE).variables}
+    after = backbone_weights(trained)
+    assert len(after) == len(before)
+    for path, value in after.items():
+        np.testing.assert_array_equal(value, before[path.removeprefix("glyphnet/")])
+    assert trained.history[-1]["accuracy"] > 0.9
+    assert {row["phase"] for row in trained.history} == {"head"}
+
+
+def test_head_first_then_all_moves_weights_but_not_the_statistics(three_digits):
+    trained = train(ARMS["thaw"], three_digits(), epochs=3)
+    before = {v.path: np.array(v) for v in load_backbone(BACKBONE).variables}
+    for path, value in backbone_weights(trained).items():
+        moved = not np.array_equal(value, before[path.removeprefix("glyphnet/")])
+        assert moved != ("moving_" in path), path
+    phases = [row["phase"] for row in trained.history]
+    assert phases == ["head", "all", "all"]
+    assert [row["epoch"] for row in trained.history] == [1, 2, 3]
+
+
+def test_from_scratch_learns_the_statistics_too(three_digits):
+    trained = train(ARMS["scratch"], three_digits(), epochs=1)
+    fresh = {v.path: np.array(v) for v in load_backbone(BACKBONE, False).variables}
+    for path, value in backbone_weights(trained).items():
+        if "moving_" in path:
+            unchanged = np.array_equal(value, fresh[path.removeprefix("glyphnet/")])
+            assert not unchanged, path
+
+
+def test_same_seed_same_bits_other_seed_other_bits(three_digits):
+    arm = head_then_all(head_share=0.5)
+    first, again, other = (
+        train(arm, three_digits(), seed=seed).classifier.get_weights()
+        for seed in (3, 3, 4)
+    )
+    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+    assert not np.array_equal(first[-1], other[-1])
+
+
+def test_early_stopping_keeps_the_best_weights(three_digits):
+    dataset = three_digits(validation=True)
+    trained = train(ARMS["probe"], dataset, epochs=12)
+    losses = [row["val_loss"] for row in trained.history]
+    crops = dataset.validation.images[:, 2:34, 2:34]
+    model = trained.classifier
+    model.compile(loss="sparse_categorical_crossentropy")
+    kept = model.evaluate(crops, dataset.validation.labels, verbose=0)
+    np.testing.assert_allclose(kept, min(losses), rtol=1e-4)
+
+
+def test_the_rate_falls_as_a_cosine_of_the_head_s_rate(three_digits):
+    trained = train(ARMS["probe"], three_digits(), epochs=4)
+    rates = [row["learning_rate"] for row in trained.history]
+    expected = 3e-2 * (1 + np.cos(np.pi * np.arange(1, 5) / 4)) / 2
+    np.testing.assert_allclose(rates, expected, atol=1e-6)
+
+
+def test_a_loss_that_is_not_a_number_stops_and_sets_back(three_digits):
+    with pytest.raises(
+        LossNotFinite, match=r"(nan|inf) at step \d+ of phase 'all'"
+    ) as e:
+        arm = head_then_all(backbone_rate=1, rate=1e30, head_share=0.01)
+        train(arm, three_digits(), epochs=2)
+    weights = e.value.classifier.get_weights()
+    assert all(np.isfinite(w).all() for w in weights)
+
+
+def test_the_take_home_model_takes_raw_pictures(three_digits, tmp_path):
+    dataset = three_digits()
+    make_deterministic(0)
+    classifier = train(ARMS["probe"], dataset, epochs=1).classifier
+    big = np.repeat(np.repeat(dataset.test.images[:4], 2, axis=1), 2, axis=2)
+    for views in ("none", "five", "ten"):
+        model = build_take_home(classifier, 36, views, "mean")
+        model.save(tmp_path / "m.keras")
+        again = keras.models.load_model(tmp_path / "m.keras")
+        assert model.input.dtype == "uint8"
+        stored = again.predict(dataset.test.images[:4], verbose=0)
+        np.testing.assert_allclose(stored.sum(axis=1), 1, atol=1e-5)
+        if views == "none":
+            crops = dataset.test.images[:4, 2:34, 2:34]
+            expected = classifier.predict(crops, verbose=0)
+            np.testing.assert_allclose(stored, expected, atol=1e-5)
+        # Each pixel doubled, then halved again: the same picture.
+        np.testing.assert_allclose(again.predict(big, verbose=0), stored, atol=0.15)

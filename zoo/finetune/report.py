@@ -1,0 +1,342 @@
+"""The report of a fine-tuning run: one HTML file that needs nothing beside it.
+
+It is written from what the run folder holds, so it can be written again at any time.
+Sentences that judge (is the lead real, did the voting help) are computed here.
+"""
+
+import base64
+import csv
+import json
+import math
+import os
+import shlex
+from pathlib import Path
+from statistics import NormalDist, fmean, stdev
+
+import jinja2
+import numpy as np
+
+from hornbook.zoo.errors import InputError
+
+NEEDED = (
+    "config.json",
+    "metrics.json",
+    "history.csv",
+    "curves.png",
+    "confusion.png",
+    "mistakes.png",
+)
+TRAINED = {"head": "the head alone", "all": "all layers"}
+PARTS = {
+    "data": "Reading the data",
+    "features": "Features of the frozen backbone",
+    "head": "Training the head",
+    "all": "Training all layers",
+    "test": "Testing",
+}
+MOST_CONFUSIONS = 8
+
+
+def write_report(folder):
+    """Writes `report.html` into a run folder, from what else is there.
+
+    The file is whole or not there: it is written under another name, then moved.
+
+    Args:
+        folder: The run folder, with `config.json`, `metrics.json`, `history.csv`,
+            `curves.png`, `confusion.png` and `mistakes.png`; with `compare.json` there
+            is also `comparison.png`.
+
+    Returns:
+        Path of the report.
+
+    Raises:
+        InputError: if one of these files is missing, or a JSON file is damaged.
+
+    Example:
+
+    >>> write_report("no/such/run")
+    Traceback (most recent call last):
+    hornbook.zoo.errors.InputError: There is no run folder no/such/run.
+    """
+    folder = Path(folder)
+    _check(folder)
+    config = _read_json(folder / "config.json")
+    metrics = _read_json(folder / "metrics.json")
+    compare = None
+    if (folder / "compare.json").is_file():
+        compare = _read_json(folder / "compare.json")
+    history = _read_history(folder / "history.csv")
+
+    template = _environment().get_template("report.html.j2")
+    html = template.render(
+        config=config,
+        metrics=metrics,
+        compare=compare,
+        history=history,
+        scores=_scores(metrics),
+        largest_class=_largest_class(metrics["confusion"]),
+        summary=_summary(config, metrics),
+        voting=_voting(metrics["test"]["voted"]),
+        confusions=_confusions(metrics["confusion"], config["classes"]),
+        verdict=compare and verdict(compare["arms"]),
+        parts=_parts(metrics["seconds"]),
+        folder=str(folder),
+        picture=lambda name: _data_uri(folder / name),
+    )
+    report, partial = folder / "report.html", folder / "report.html.partial"
+    partial.write_text(html, encoding="utf-8", errors="replace")
+    os.replace(partial, report)
+    return report
+
+
+def _check(folder):
+    if not folder.is_dir():
+        raise InputError(f"There is no run folder {folder}.")
+    needed = list(NEEDED)
+    if (folder / "compare.json").is_file():
+        needed.append("comparison.png")
+    missing = [name for name in needed if not (folder / name).is_file()]
+    if missing:
+        raise InputError(f"The run folder {folder} lacks {', '.join(missing)}.")
+
+
+def _read_json(path):
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path} is damaged: {error}.") from error
+
+
+def _read_history(path):
+    with open(path, newline="", encoding="utf-8") as file:
+        return [
+            {
+                key: text if key == "phase" else _number(text)
+                for key, text in row.items()
+            }
+            for row in csv.DictReader(file)
+        ]
+
+
+def _number(text):
+    return float(text) if text else None
+
+
+def _data_uri(path):
+    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
+
+
+def wilson_interval(correct, total, confidence=0.95):
+    """Wilson's interval of a proportion, which holds near 0 and 1 too.
+
+    Args:
+        correct: How many were right.
+        total: Of how many.
+        confidence: How often such an interval holds the true proportion.
+
+    Returns:
+        `(low, high)`, as fractions.
+
+    Example:
+
+    >>> low, high = wilson_interval(820, 1000)
+    >>> f"{low:.3f} to {high:.3f}"
+    '0.795 to 0.843'
+    """
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    share = correct / total
+    middle = (share + z**2 / (2 * total)) / (1 + z**2 / total)
+    half = z * math.sqrt(share * (1 - share) / total + z**2 / (4 * total**2))
+    half /= 1 + z**2 / total
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def verdict(arms):
+    """Which arm of a comparison is best, and whether its lead is more than luck.
+
+    The best arm is held against the next best seed by seed, since the seeds' spread is
+    mostly shared. An arm of one score, such as an ensemble, is told apart, for it has
+    no spread.
+
+    Args:
+        arms: List of dicts with `title`, `accuracies`, `mean` and `sd`, as in
+            `compare.json`.
+
+    Returns:
+        A few sentences.
+
+    Example:
+
+    >>> probe = {"title": "probe", "accuracies": [0.7, 0.8], "mean": 0.75, "sd": 0.07}
+    >>> full = {"title": "full", "accuracies": [0.8, 0.92], "mean": 0.86, "sd": 0.08}
+    >>> print(verdict([probe, full]))
+    Best is “b” with 86.0 ± 8.0 %. Seed by seed it is 11.0 ± 1.4 points above “a”,
+    ahead on 2 of 2 seeds: the lead is larger than its spread.
+    """
+    ranked = sorted(arms, key=lambda arm: arm["mean"], reverse=True)
+    spread = [arm for arm in ranked if len(arm["accuracies"]) > 1]
+    if not spread:
+        best = ranked[0]
+        return (
+            f"Best is “{best['title']}” with {percent(best['mean'])}, but one score an "
+            "arm has no spread to judge the lead by."
+        )
+    best, *rest = spread
+    among = "Best" if len(spread) == len(arms) else "Best of those with several seeds"
+    score = f"{_plus_minus(100 * best['mean'], 100 * best['sd'])} %"
+    sentences = [f"{among} is “{best['title']}” with {score}."]
+    if rest:
+        sentences.append(_lead(best, rest[0]))
+    for arm in ranked:
+        if len(arm["accuracies"]) == 1:
+            sentences.append(
+                f"“{arm['title']}” scores {percent(arm['mean'])}, one score without a "
+                "spread."
+            )
+    return " ".join(sentences)
+
+
+def _lead(best, other):
+    pairs = zip(best["accuracies"], other["accuracies"], strict=True)
+    leads = [100 * (ours - theirs) for ours, theirs in pairs]
+    ahead = sum(lead > 0 for lead in leads)
+    mean, sd = fmean(leads), stdev(leads)
+    judged = (
+        "the lead is larger than its spread"
+        if mean > sd
+        else "the lead is within its spread, so these seeds do not tell the two apart"
+    )
+    return (
+        f"Seed by seed it is {_plus_minus(mean, sd)} points above “{other['title']}”, "
+        f"ahead on {ahead} of {len(leads)} seeds: {judged}."
+    )
+
+
+def percent(fraction):
+    """A fraction as people read it.
+
+    Example:
+
+    >>> percent(0.8125)
+    '81.2\xa0%'
+    """
+    return f"{100 * fraction:.1f}\N{NO-BREAK SPACE}%"
+
+
+def _duration(seconds):
+    if seconds < 60:
+        return f"{seconds:.1f}\N{NO-BREAK SPACE}s"
+    minutes, seconds = divmod(round(seconds), 60)
+    return f"{minutes:,} min {seconds} s".replace(" ", "\N{NO-BREAK SPACE}")
+
+
+def _plural(count, noun):
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def _summary(config, metrics):
+    """What was trained on what, and where it stopped, in one sentence."""
+    counts, labels = metrics["counts"], config["labels_per_class"]
+    phases = [
+        f"{TRAINED.get(phase, phase)} for {_plural(epochs, 'epoch')}"
+        for phase, epochs in metrics["epochs_run"].items()
+    ]
+    if "all" in metrics["epochs_run"]:
+        phases[-1] += (
+            f", the backbone at {config['backbone_rate']:g} of the head's rate"
+        )
+    if metrics["stopping"] == "early stopping":
+        validation = _plural(counts["validation"], "validation picture")
+        end = f"early, when {validation} showed no more gain"
+    elif counts["validation"]:
+        end = "at the end of its fixed budget"
+    else:
+        end = "at the end of its fixed budget, with no labels to spare for validation"
+    return (
+        f"{config['backbone']} was fine-tuned on {config['data']} with "
+        f"{_plural(labels, 'label') + ' a class' if labels else 'all labels'} "
+        f"({counts['train']:,} pictures, {len(config['classes']):,} classes): "
+        f"{', then '.join(phases)}; it stopped {end}."
+    )
+
+
+def _scores(metrics):
+    """The rows of the score table. The last is the one that heads the report."""
+    total = metrics["counts"]["test"]
+    single, voted = metrics["test"]["single"], metrics["test"]["voted"]
+    rows = [{"title": "Single view", **single}]
+    if voted:
+        title = f"{voted['views']} views, merged by {voted['merge']}"
+        rows.append({"title": title, **voted})
+    for row in rows:
+        row["interval"] = wilson_interval(row["correct"], total)
+    return rows
+
+
+def _largest_class(confusion):
+    """The accuracy of naming the most frequent class each time."""
+    totals = np.sum(confusion, axis=1)
+    return totals.max() / totals.sum()
+
+
+def _voting(voted):
+    """What the voting changed, and whether chance would change as much."""
+    if not voted:
+        return None
+    changed = (
+        f"Voting turned {voted['wrong_to_right']:,} wrong answers right and "
+        f"{voted['right_to_wrong']:,} right answers wrong"
+    )
+    p = voted.get("mcnemar_p")
+    if p is None:
+        return f"{changed}."
+    judged = "more than chance would" if p < 0.05 else "which chance may do as well"
+    p = "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
+    return f"{changed}, {judged} (McNemar's test, {p})."
+
+
+def _confusions(confusion, classes):
+    """The most frequent errors, and what share of the true class each one is."""
+    counts = np.array(confusion)
+    totals = counts.sum(axis=1)
+    np.fill_diagonal(counts, 0)
+    order = np.argsort(-counts, axis=None, kind="stable")[:MOST_CONFUSIONS]
+    places = np.transpose(np.unravel_index(order, counts.shape))
+    return [
+        {
+            "truth": classes[i],
+            "predicted": classes[j],
+            "count": counts[i, j],
+            "share": counts[i, j] / totals[i],
+        }
+        for i, j in places
+        if counts[i, j]
+    ]
+
+
+def _parts(seconds):
+    """How long each part took, and its share of the whole."""
+    return [
+        {
+            "title": PARTS.get(part, part),
+            "seconds": took,
+            "share": took / seconds["total"],
+        }
+        for part, took in seconds.items()
+        if part != "total"
+    ]
+
+
+def _environment():
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        percent=percent, duration=_duration, quote=shlex.quote, repr=repr
+    )
+    return environment
