@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import keras
 import keras_tuner
 import numpy as np
 
@@ -54,4 +55,5 @@ class ArmRate(keras_tuner.GridSearch):
         size = trained.classifier.input_shape[1]
         crops = centre_crops(dataset.test.images, size)
         guesses = trained.classifier.predict(crops, batch_size=250, verbose=0)
+        keras.utils.clear_session()  # else the graphs of all trials stay in memory
         return (guesses.argmax(axis=1) == dataset.test.labels).mean()

@@ -1,1 +1,7 @@
 """Callbacks."""
+
+from hornbook.recipes.callbacks.full_state import FullState
+
+__all__ = [
+    "FullState",
+]

@@ -193,6 +193,9 @@ class FullState(keras.callbacks.Callback):
             folder = os.open(self.directory, os.O_RDONLY)
             os.fsync(folder)
             os.close(folder)
+        self._remove_all_but(path)
+
+    def _remove_all_but(self, path):
         for other in self.directory.glob("epoch-*.npz"):
             if other != path:
                 other.unlink()
@@ -207,6 +210,7 @@ class FullState(keras.callbacks.Callback):
                 f"back a good copy of it, or delete `{self.directory}` to start "
                 f"afresh. Received: directory={self.directory}"
             )
+        self._remove_all_but(path)
         with np.load(path) as file:
             arrays = dict(file)
         return json.loads(bytes(arrays.pop("state"))), arrays
@@ -288,7 +292,7 @@ def _decode(code, arrays):
         return tuple(_decode(code["tuple"], arrays))
     if "dict" in code:
         return dict(_decode(code["dict"], arrays))
-    array = arrays[code["array"]]
+    array = arrays[code["array"]].copy()  # No two values share memory.
     return (array.view(code["dtype"]) if code["dtype"] else array)[()]
 
 

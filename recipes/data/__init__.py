@@ -1,1 +1,7 @@
 """Feeding data."""
+
+from hornbook.recipes.data.seeded_batches import SeededBatches
+
+__all__ = [
+    "SeededBatches",
+]

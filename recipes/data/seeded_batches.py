@@ -6,7 +6,7 @@ When:    training that is resumed exactly, compared run by run, or has few examp
 Not for: data that does not fit an array or a memmap.
 Source:  sampling without replacement, as `fit(shuffle=True)` does.
 Differs: from `fit(shuffle=True)`, whose order depends on all that was drawn before.
-Needs:   keras>=3.12
+Needs:   keras>=3.12.
 """
 
 import math
@@ -53,7 +53,6 @@ class SeededBatches(keras.utils.PyDataset):
         ValueError: If an argument is out of range, or lengths differ.
 
     Example:
-
     >>> x = np.arange(5.0).reshape(5, 1)
     >>> batches = SeededBatches(x, x, batch_size=2, steps=5)
     >>> seen = np.concatenate([batch_x for batch_x, _ in batches])
@@ -112,6 +111,7 @@ class SeededBatches(keras.utils.PyDataset):
         return np.random.default_rng(source).permutation(len(self.arrays[0]))
 
     def on_epoch_end(self):
+        """Moves on to the next epoch."""
         self.set_epoch(self.epoch + 1)
 
     def __len__(self):

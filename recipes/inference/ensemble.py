@@ -11,6 +11,7 @@ Differs: Ho et al. rank by the Borda count; here equal scores share their mean r
 Needs:   keras>=3.12.
 """
 
+import copy
 import math
 
 import keras
@@ -57,7 +58,7 @@ def _ranks(scores):
 def _merge(outputs, merge, from_logits, weights):
     """Merges `(batch, views, classes)` into `(batch, classes)`, in float32.
 
-    `from_logits` and `weights` have one value a view; the weights sum to one.
+    `weights`, of any sum, has one value a view; `from_logits` one a view or one.
     """
     if len(outputs.shape) != 3 or outputs.shape[-1] < 2:
         raise ValueError(
@@ -67,7 +68,7 @@ def _merge(outputs, merge, from_logits, weights):
     outputs = ops.cast(outputs, "float32")
     classes = outputs.shape[-1]
     is_logits = np.reshape(from_logits, (-1, 1))
-    weights = np.reshape(weights, (-1, 1)).astype("float32")
+    weights = (np.reshape(weights, (-1, 1)) / np.sum(weights)).astype("float32")
 
     def average(x):
         return ops.sum(ops.multiply(x, weights), axis=1)
@@ -112,13 +113,12 @@ class Ensemble(keras.Model):
         models: Classifiers `(batch, ...) -> (batch, classes)` of the same
             classes. No two may share a layer: such a file could not be loaded.
         merge: One of the merges above.
-        weights: One number for each member, of any sum, or `None` for equal weights.
+        weights: One number for each member, of any sum, or `None` for equal ones.
         from_logits: Bool, or one bool for each member. Whether a member returns
-            logits, of a softmax. `None` reads it from each last layer's activation.
-            The attribute `from_logits` tells what was assumed of each.
-        **kwargs: The arguments of every Keras model. `dtype` is that of the result,
-            `"float32"` by default whatever the global policy; the members compute in
-            their own.
+            logits, of a softmax. `None` reads it from each last layer's activation,
+            or raises. The attribute `from_logits` tells what was assumed of each.
+        **kwargs: The arguments of every Keras model. The result's `dtype` is `float32`
+            unless given, whatever the policy; the members compute in their own.
 
     Call arguments:
         inputs: Tensor `(batch, ...)` that every member takes; the batch may be empty.
@@ -128,9 +128,9 @@ class Ensemble(keras.Model):
         Tensor `(batch, classes)`.
 
     Raises:
-        ValueError: if an argument is none of the above, if `from_logits` cannot be
-            told, if the members do not all return `(batch, classes)` of the same two
-            classes or more, and when called with `training=True`, as by `fit`.
+        ValueError: if an argument is none of the above, if the members do not all
+            return `(batch, classes)` of the same two or more, and in training, as by
+            `fit`.
 
     Example:
     >>> def classifier():
@@ -138,8 +138,7 @@ class Ensemble(keras.Model):
     >>> ensemble = Ensemble([classifier(), classifier()], merge="vote")
     >>> ensemble.from_logits
     [True, True]
-    >>> probabilities = ensemble(keras.ops.ones((2, 4)))
-    >>> tuple(probabilities.shape)
+    >>> tuple(ensemble(keras.ops.ones((2, 4))).shape)
     (2, 3)
     """
 
@@ -160,8 +159,8 @@ class Ensemble(keras.Model):
             )
         if merge not in MERGES:
             raise ValueError(f"`merge` must be in {MERGES}. Received: merge={merge}")
-        shares = [1] * count if weights is None else [float(w) for w in weights]
-        if len(shares) != count or min(shares) < 0 or not 0 < sum(shares) < math.inf:
+        weights = [1.0] * count if weights is None else [float(w) for w in weights]
+        if len(weights) != count or min(weights) < 0 or not 0 < sum(weights) < math.inf:
             raise ValueError(
                 f"`weights` must be {count} numbers that are not negative and not all "
                 f"zero. Received: weights={weights}"
@@ -177,7 +176,7 @@ class Ensemble(keras.Model):
             )
         self.models = models
         self.merge = merge
-        self.member_weights = [share / sum(shares) for share in shares]
+        self.member_weights = weights  # Keras's `weights` are the variables
         self.from_logits = list(from_logits)
 
     def build(self, input_shape):
@@ -191,9 +190,8 @@ class Ensemble(keras.Model):
         if training:
             raise ValueError("`Ensemble` is for inference. Received: training=True")
         if inputs.shape[0] == 0:  # TensorFlow's convolutions fail on an empty batch
-            return ops.zeros(
-                self.compute_output_shape(inputs.shape), self.compute_dtype
-            )
+            shape = self.compute_output_shape(inputs.shape)
+            return ops.zeros(shape, self.compute_dtype)
         outputs = [model(inputs, training=False) for model in self.models]
         shapes = [tuple(output.shape[1:]) for output in outputs]
         if len(set(shapes)) > 1:
@@ -227,5 +225,6 @@ class Ensemble(keras.Model):
     @classmethod
     def from_config(cls, config):
         """Opens the members within."""
+        config = copy.deepcopy(config)  # Keras empties a functional model's
         models = [keras.saving.deserialize_keras_object(m) for m in config["models"]]
         return cls(**{**config, "models": models})

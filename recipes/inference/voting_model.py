@@ -10,6 +10,8 @@ Differs: the paper takes the mean only.
 Needs:   keras>=3.12.
 """
 
+import copy
+
 import keras
 import numpy as np
 from keras import ops
@@ -54,7 +56,7 @@ def _ranks(scores):
 def _merge(outputs, merge, from_logits, weights):
     """Merges `(batch, views, classes)` into `(batch, classes)`, in float32.
 
-    `from_logits` and `weights` have one value a view; the weights sum to one.
+    `weights`, of any sum, has one value a view; `from_logits` one a view or one.
     """
     if len(outputs.shape) != 3 or outputs.shape[-1] < 2:
         raise ValueError(
@@ -64,7 +66,7 @@ def _merge(outputs, merge, from_logits, weights):
     outputs = ops.cast(outputs, "float32")
     classes = outputs.shape[-1]
     is_logits = np.reshape(from_logits, (-1, 1))
-    weights = np.reshape(weights, (-1, 1)).astype("float32")
+    weights = (np.reshape(weights, (-1, 1)) / np.sum(weights)).astype("float32")
 
     def average(x):
         return ops.sum(ops.multiply(x, weights), axis=1)
@@ -110,14 +112,13 @@ class VotingModel(keras.Model):
             `(batch, views, ...)` with a fixed number of views, such as `TenCrop`.
         merge: One of the merges above.
         from_logits: Bool. Whether the classifier returns logits, of a softmax.
-            `None` reads it from the last layer's activation. The attribute
-            `from_logits` tells what was assumed.
+            `None` reads it from the last layer's activation, or raises. The
+            attribute `from_logits` tells what was assumed.
         views_per_batch: Int or `None`. Views of each image that go through the
             classifier at once, which bounds memory; `None` for all. The views
             themselves are held whole.
-        **kwargs: The arguments of every Keras model. `dtype` is that of the result,
-            `"float32"` by default whatever the global policy; the classifier
-            computes in its own.
+        **kwargs: The arguments of every Keras model. The result's `dtype` is `float32`
+            unless given, whatever the policy; the classifier computes in its own.
 
     Call arguments:
         images: Tensor `(batch, height, width, channels)`; the batch may be empty.
@@ -127,9 +128,8 @@ class VotingModel(keras.Model):
         Tensor `(batch, classes)`.
 
     Raises:
-        ValueError: if an argument is none of the above, if `from_logits` cannot be
-            told, if the classifier does not return `(batch, classes)` of two classes
-            or more, and when called with `training=True`, as by `fit`.
+        ValueError: if an argument is none of the above, if the classifier does not
+            return `(batch, classes)` of two or more, and in training, as by `fit`.
 
     Example:
     >>> def mirrors(images):
@@ -140,8 +140,7 @@ class VotingModel(keras.Model):
     >>> voter = VotingModel(classifier, mirrors, merge="mean")
     >>> voter.from_logits
     True
-    >>> probabilities = voter(keras.ops.ones((2, 8, 8, 1)))
-    >>> tuple(probabilities.shape)
+    >>> tuple(voter(keras.ops.ones((2, 8, 8, 1))).shape)
     (2, 3)
     """
 
@@ -184,17 +183,13 @@ class VotingModel(keras.Model):
         if training:
             raise ValueError("`VotingModel` is for inference. Received: training=True")
         if images.shape[0] == 0:  # TensorFlow's convolutions fail on an empty batch
-            return ops.zeros(
-                self.compute_output_shape(images.shape), self.compute_dtype
-            )
+            shape = self.compute_output_shape(images.shape)
+            return ops.zeros(shape, self.compute_dtype)
         views = self.views(images)
         count = views.shape[1]
-        if self.views_per_batch is None or self.views_per_batch >= count:
-            outputs = self._classify(views)
-        else:
-            outputs = self._classify_in_turns(views)
-        weights = np.full(count, 1 / count)
-        merged = _merge(outputs, self.merge, self.from_logits, weights)
+        whole = self.views_per_batch is None or self.views_per_batch >= count
+        outputs = self._classify(views) if whole else self._classify_in_turns(views)
+        merged = _merge(outputs, self.merge, self.from_logits, np.ones(count))
         return ops.cast(merged, self.compute_dtype)
 
     def _classify(self, views):
@@ -245,6 +240,7 @@ class VotingModel(keras.Model):
     @classmethod
     def from_config(cls, config):
         """Opens the classifier and the views within."""
+        config = copy.deepcopy(config)  # Keras empties a functional model's
         model = keras.saving.deserialize_keras_object(config["model"])
         views = keras.saving.deserialize_keras_object(config["views"])
         return cls(**{**config, "model": model, "views": views})

@@ -12,6 +12,7 @@ show the same names in the reader's own fonts.
 import io
 import itertools
 import textwrap
+import unicodedata
 import warnings
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from PIL import Image
 
 BLUE, ORANGE, GREEN = "#0072b2", "#d55e00", "#009e73"
 INK, QUIET, BAND = "#1a1a1a", "#595959", "#f0f0f0"
-BLUES = LinearSegmentedColormap.from_list("blues", ["#dcecf6", BLUE])
+BLUES = LinearSegmentedColormap.from_list("blues", ["#dcecf6", BLUE, "#003a5c"])
 ORANGES = LinearSegmentedColormap.from_list("oranges", ["#fce8dc", ORANGE])
 ROOT = PowerNorm(0.5, 0, 1)
 
@@ -176,8 +177,11 @@ def draw_confusion(matrix, classes):
     share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     right = share * np.eye(n)
 
+    places = range(0, n, 1 if with_counts else -(-n // 20))
+    names = [_shorten(classes[i], 16) for i in places]
     cell = np.clip(4.5 / n, 0.3, 0.7) if with_counts else 6.5 / n  # inches
-    figure = Figure((cell * n + 1.8, cell * n + 1.4), layout="constrained")
+    side = cell * n + 0.7 + 0.1 * max(map(len, names))
+    figure = Figure((side if with_counts else side + 1.2, side), layout="constrained")
     axes = figure.subplots()
     extent = (-0.5, n - 0.5, n - 0.5, -0.5)
     look = {"norm": ROOT, "interpolation": "nearest", "extent": extent}
@@ -185,12 +189,13 @@ def draw_confusion(matrix, classes):
     axes.imshow(_pool(right), cmap=BLUES, **look)
     if with_counts:
         _write_counts(axes, matrix, right, cell)
+        _rule(axes, n)
     else:
         bar = figure.colorbar(wrong, ax=axes, shrink=0.8, aspect=30)
         bar.set_ticks([0.01, 0.05, 0.2, 0.5, 1], labels=["1", "5", "20", "50", "100"])
         bar.set_label("Wrong: share of the true class (%)")
         bar.outline.set_visible(False)
-    _name_classes(axes, classes, with_counts)
+    _name_classes(axes, places, names)
     return figure
 
 
@@ -207,27 +212,27 @@ def _write_counts(axes, matrix, right, cell):
     longest = len(str(matrix.max()))
     size = min(11, 72 * cell / (0.75 * max(longest, 2)))
     for i, j in zip(*np.nonzero(matrix), strict=True):
-        ink = "white" if right[i, j] > 0.4 else INK
+        ink = "white" if right[i, j] > 0.215 else "black"
         axes.text(
             j, i, str(matrix[i, j]), color=ink, size=size, ha="center", va="center"
         )
 
 
-def _name_classes(axes, classes, with_counts):
-    n = len(classes)
-    places = range(0, n, 1 if with_counts else -(-n // 20))
-    names = [_shorten(classes[i], 16) for i in places]
+def _name_classes(axes, places, names):
     upright = max(map(len, names)) > 3
     axes.set_xticks(places, names, rotation=90 if upright else 0)
     axes.set_yticks(places, names)
     axes.set_xlabel("Predicted class")
     axes.set_ylabel("True class")
-    if with_counts:
-        axes.set_xticks(np.arange(n + 1) - 0.5, minor=True)
-        axes.set_yticks(np.arange(n + 1) - 0.5, minor=True)
-        axes.grid(which="minor", color="#dddddd", lw=0.6)
-        axes.tick_params(which="both", length=0)
-        axes.spines[:].set_visible(False)
+
+
+def _rule(axes, n):
+    """Lines between the cells, in place of ticks and a frame."""
+    axes.set_xticks(np.arange(n + 1) - 0.5, minor=True)
+    axes.set_yticks(np.arange(n + 1) - 0.5, minor=True)
+    axes.grid(which="minor", color="#dddddd", lw=0.6)
+    axes.tick_params(which="both", length=0)
+    axes.spines[:].set_visible(False)
 
 
 @styled
@@ -260,7 +265,7 @@ def draw_mistakes(images, truths, predictions, probabilities, classes, names):
     order = np.argsort(-np.asarray(probabilities)[mistaken], kind="stable")
     shown = mistaken[order[:MOST_MISTAKES]]
     rows = -(-len(shown) // COLUMNS)
-    short = [_shorten(name, 15) for name in classes]
+    short = [_hold_together(_shorten(name, 15)) for name in classes]
     longest = max(len(short[truths[i]] + short[predictions[i]]) for i in shown)
     space = " " if longest <= 8 else "\n"
 
@@ -296,6 +301,14 @@ def _draw_no_mistakes():
     text = "Not one mistake: every test picture was named rightly."
     figure.text(0.5, 0.2, text, size=15, ha="center", va="center")
     return figure
+
+
+def _hold_together(name):
+    """A name that reads from right to left, kept from turning the arrow round."""
+    if any(unicodedata.bidirectional(letter) in ("R", "AL") for letter in name):
+        mark = "\N{LEFT-TO-RIGHT MARK}"
+        return mark + name + mark
+    return name
 
 
 def _thumbnail(image):

@@ -7,16 +7,17 @@ Sentences that judge (is the lead real, did the voting help) are computed here.
 import base64
 import csv
 import json
-import math
-import os
+import re
 import shlex
 from pathlib import Path
-from statistics import NormalDist, fmean, stdev
+from statistics import fmean, stdev
 
 import jinja2
 import numpy as np
+from scipy.stats import binomtest
 
 from hornbook.zoo.errors import InputError
+from hornbook.zoo.files import replacing
 
 NEEDED = (
     "config.json",
@@ -39,8 +40,6 @@ MOST_CONFUSIONS = 8
 
 def write_report(folder):
     """Writes `report.html` into a run folder, from what else is there.
-
-    The file is whole or not there: it is written under another name, then moved.
 
     Args:
         folder: The run folder, with `config.json`, `metrics.json`, `history.csv`,
@@ -84,9 +83,9 @@ def write_report(folder):
         folder=str(folder),
         picture=lambda name: _data_uri(folder / name),
     )
-    report, partial = folder / "report.html", folder / "report.html.partial"
-    partial.write_text(html, encoding="utf-8", errors="replace")
-    os.replace(partial, report)
+    report = folder / "report.html"
+    with replacing(report) as new:
+        new.write_text(html, encoding="utf-8", errors="replace")
     return report
 
 
@@ -127,37 +126,12 @@ def _data_uri(path):
     return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
 
 
-def wilson_interval(correct, total, confidence=0.95):
-    """Wilson's interval of a proportion, which holds near 0 and 1 too.
-
-    Args:
-        correct: How many were right.
-        total: Of how many.
-        confidence: How often such an interval holds the true proportion.
-
-    Returns:
-        `(low, high)`, as fractions.
-
-    Example:
-
-    >>> low, high = wilson_interval(820, 1000)
-    >>> f"{low:.3f} to {high:.3f}"
-    '0.795 to 0.843'
-    """
-    z = NormalDist().inv_cdf((1 + confidence) / 2)
-    share = correct / total
-    middle = (share + z**2 / (2 * total)) / (1 + z**2 / total)
-    half = z * math.sqrt(share * (1 - share) / total + z**2 / (4 * total**2))
-    half /= 1 + z**2 / total
-    return max(0.0, middle - half), min(1.0, middle + half)
-
-
 def verdict(arms):
     """Which arm of a comparison is best, and whether its lead is more than luck.
 
-    The best arm is held against the next best seed by seed, since the seeds' spread is
-    mostly shared. An arm of one score, such as an ensemble, is told apart, for it has
-    no spread.
+    The best arm is held against the next best seed by seed, since what a seed does to
+    one it mostly does to the other. An arm of one score, such as an ensemble, has no
+    spread and is told apart.
 
     Args:
         arms: List of dicts with `title`, `accuracies`, `mean` and `sd`, as in
@@ -170,30 +144,24 @@ def verdict(arms):
 
     >>> probe = {"title": "probe", "accuracies": [0.7, 0.8], "mean": 0.75, "sd": 0.07}
     >>> full = {"title": "full", "accuracies": [0.8, 0.92], "mean": 0.86, "sd": 0.08}
-    >>> print(verdict([probe, full]))
-    Best is “b” with 86.0 ± 8.0 %. Seed by seed it is 11.0 ± 1.4 points above “a”,
-    ahead on 2 of 2 seeds: the lead is larger than its spread.
+    >>> print(verdict([probe, full]))  # doctest: +NORMALIZE_WHITESPACE
+    Best is “full” with 86.0 ± 8.0 %. Seed by seed it is 11.0 ± 1.4 points above
+    “probe”, ahead on 2 of 2 seeds: the lead is larger than its spread.
     """
     ranked = sorted(arms, key=lambda arm: arm["mean"], reverse=True)
     spread = [arm for arm in ranked if len(arm["accuracies"]) > 1]
-    if not spread:
-        best = ranked[0]
-        return (
-            f"Best is “{best['title']}” with {percent(best['mean'])}, but one score an "
-            "arm has no spread to judge the lead by."
-        )
-    best, *rest = spread
-    among = "Best" if len(spread) == len(arms) else "Best of those with several seeds"
-    score = f"{_plus_minus(100 * best['mean'], 100 * best['sd'])} %"
-    sentences = [f"{among} is “{best['title']}” with {score}."]
-    if rest:
-        sentences.append(_lead(best, rest[0]))
-    for arm in ranked:
-        if len(arm["accuracies"]) == 1:
-            sentences.append(
-                f"“{arm['title']}” scores {percent(arm['mean'])}, one score without a "
-                "spread."
-            )
+    single = [arm for arm in ranked if len(arm["accuracies"]) == 1]
+    sentences = []
+    if spread:
+        best = spread[0]
+        among = "Best of those with several seeds" if single else "Best"
+        score = f"{100 * best['mean']:.1f} ± {percent(best['sd'])}"
+        sentences.append(f"{among} is “{best['title']}” with {score}.")
+    if len(spread) > 1:
+        sentences.append(_lead(*spread[:2]))
+    for arm in single:
+        score = percent(arm["mean"])
+        sentences.append(f"“{arm['title']}” has {score}, one score without a spread.")
     return " ".join(sentences)
 
 
@@ -203,13 +171,13 @@ def _lead(best, other):
     ahead = sum(lead > 0 for lead in leads)
     mean, sd = fmean(leads), stdev(leads)
     judged = (
-        "the lead is larger than its spread"
+        "larger than its spread"
         if mean > sd
-        else "the lead is within its spread, so these seeds do not tell the two apart"
+        else "within its spread, so these seeds do not tell the two apart"
     )
     return (
-        f"Seed by seed it is {_plus_minus(mean, sd)} points above “{other['title']}”, "
-        f"ahead on {ahead} of {len(leads)} seeds: {judged}."
+        f"Seed by seed it is {mean:.1f} ± {sd:.1f} points above “{other['title']}”, "
+        f"ahead on {ahead} of {len(leads)} seeds: the lead is {judged}."
     )
 
 
@@ -219,16 +187,21 @@ def percent(fraction):
     Example:
 
     >>> percent(0.8125)
-    '81.2\xa0%'
+    '81.2 %'
     """
-    return f"{100 * fraction:.1f}\N{NO-BREAK SPACE}%"
+    return f"{100 * fraction:.1f} %"
 
 
 def _duration(seconds):
     if seconds < 60:
-        return f"{seconds:.1f}\N{NO-BREAK SPACE}s"
+        return f"{seconds:.1f} s"
     minutes, seconds = divmod(round(seconds), 60)
-    return f"{minutes:,} min {seconds} s".replace(" ", "\N{NO-BREAK SPACE}")
+    return f"{minutes:,} min {seconds} s"
+
+
+def _unbroken(sentence):
+    """Keeps numbers and what belongs to them on one line."""
+    return re.sub(r"(?<=\d) (?=[%±])|(?<=±) ", "\N{NO-BREAK SPACE}", sentence)
 
 
 def _plural(count, noun):
@@ -243,22 +216,22 @@ def _summary(config, metrics):
         for phase, epochs in metrics["epochs_run"].items()
     ]
     if "all" in metrics["epochs_run"]:
-        phases[-1] += (
-            f", the backbone at {config['backbone_rate']:g} of the head's rate"
-        )
-    if metrics["stopping"] == "early stopping":
-        validation = _plural(counts["validation"], "validation picture")
-        end = f"early, when {validation} showed no more gain"
-    elif counts["validation"]:
-        end = "at the end of its fixed budget"
-    else:
-        end = "at the end of its fixed budget, with no labels to spare for validation"
+        phases[-1] += f" at {config['backbone_rate']:g} of the head's rate"
     return (
         f"{config['backbone']} was fine-tuned on {config['data']} with "
         f"{_plural(labels, 'label') + ' a class' if labels else 'all labels'} "
         f"({counts['train']:,} pictures, {len(config['classes']):,} classes): "
-        f"{', then '.join(phases)}; it stopped {end}."
+        f"{', then '.join(phases)}; {_end(config, metrics)}."
     )
+
+
+def _end(config, metrics):
+    if metrics["stopping"] == "fixed budget":
+        return "it ran for its fixed budget, with no labels to spare for validation"
+    validation = _plural(metrics["counts"]["validation"], "validation picture")
+    if sum(metrics["epochs_run"].values()) < config["epochs"]:
+        return f"it stopped early, when {validation} showed no more gain"
+    return f"early stopping, on {validation}, let it run for its whole budget"
 
 
 def _scores(metrics):
@@ -270,7 +243,8 @@ def _scores(metrics):
         title = f"{voted['views']} views, merged by {voted['merge']}"
         rows.append({"title": title, **voted})
     for row in rows:
-        row["interval"] = wilson_interval(row["correct"], total)
+        test = binomtest(row["correct"], total)
+        row["interval"] = test.proportion_ci(method="wilson")
     return rows
 
 
@@ -316,15 +290,12 @@ def _confusions(confusion, classes):
 
 
 def _parts(seconds):
-    """How long each part took, and its share of the whole."""
+    """How long each part took, and as a share of the longest."""
+    parts = {part: took for part, took in seconds.items() if part != "total"}
+    longest = max(parts.values())
     return [
-        {
-            "title": PARTS.get(part, part),
-            "seconds": took,
-            "share": took / seconds["total"],
-        }
-        for part, took in seconds.items()
-        if part != "total"
+        {"title": PARTS.get(part, part), "seconds": took, "share": took / longest}
+        for part, took in parts.items()
     ]
 
 
@@ -337,6 +308,10 @@ def _environment():
         lstrip_blocks=True,
     )
     environment.filters.update(
-        percent=percent, duration=_duration, quote=shlex.quote, repr=repr
+        duration=_duration,
+        percent=percent,
+        quote=shlex.quote,
+        repr=repr,
+        unbroken=_unbroken,
     )
     return environment

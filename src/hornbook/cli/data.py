@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from hornbook.cli.quiet import quiet
 from hornbook.zoo.errors import InputError
 
 DATASETS = {
@@ -45,8 +46,6 @@ def build(
                 f"There is no embedded data set of that name; there are: "
                 f"{', '.join(DATASETS)}. Received: {name}"
             )
-    from hornbook.cli.finetune import quiet
-
     quiet()
     from hornbook.zoo.data.embedded import build_configs
 

@@ -1,7 +1,6 @@
 """`hornbook finetune`, `evaluate` and `predict`: train, test, use."""
 
 import json
-import os
 import shlex
 import sys
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from hornbook.cli.quiet import quiet
 from hornbook.zoo.errors import InputError
 
 DATA = "folder:PATH (one folder a class), tfds:NAME or npz:FILE"
@@ -21,20 +21,16 @@ def register(app):
         app.command(rich_help_panel="Fine-tuning")(command)
 
 
-def quiet():
-    """Keeps TensorFlow's start-up messages from the terminal."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
-
 def finetune(
     data: Annotated[
         str | None,
         typer.Option(help=f"{DATA}. Default: the embedded digits over photographs."),
     ] = None,
     backbone: Annotated[
-        str | None, typer.Option(
+        str | None,
+        typer.Option(
             help="glyphnet.letters_rgb (colour, the default) or glyphnet.letters_grey."
-        )
+        ),
     ] = None,
     labels_per_class: Annotated[
         int | None,
@@ -43,7 +39,8 @@ def finetune(
         ),
     ] = None,
     epochs: Annotated[
-        int | None, typer.Option(help="Over both phases, each of 30 batches or more. Default: 10.")
+        int | None,
+        typer.Option(help="Over both phases, each of 30 batches or more. Default: 10."),
     ] = None,
     seed: Annotated[
         int | None, typer.Option(help="Chooses examples and order. Default: 0.")
@@ -53,14 +50,21 @@ def finetune(
     ] = None,
     backbone_rate: Annotated[
         float | None,
-        typer.Option(help="Multiple of it for everything, after the head. Default: 0.1; 0 freezes."),
+        typer.Option(
+            help="Multiple of it for all, after the head. Default: 0.1; 0 freezes."
+        ),
     ] = None,
     views: Annotated[
-        str | None, typer.Option(help="Crops at test time: none, five (the default) or ten (mirrored too).")
+        str | None,
+        typer.Option(
+            help="Crops at test time: none, five (the default) or ten (mirrored too)."
+        ),
     ] = None,
     merge: Annotated[
         str | None,
-        typer.Option(help="How they vote: mean (the default), mean_logit, geometric, vote, rank."),
+        typer.Option(
+            help="How they vote: mean (the default), mean_logit, geometric, vote, rank."
+        ),
     ] = None,
     out: Annotated[
         Path | None,
@@ -107,7 +111,10 @@ def finetune(
     from hornbook.zoo.finetune.job import Job
 
     bars = Bars()
-    say = bars.console.print
+
+    def say(text):
+        bars.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
     if resume is not None:
         folder = resume
         job, dataset = run.reopen(folder)
@@ -117,9 +124,9 @@ def finetune(
         dataset = run.create(
             job, folder, command=shlex.join(["hornbook", *sys.argv[1:]])
         )
-    say(_describe(job, dataset, folder), markup=False, highlight=False)
+    say(_describe(job, dataset, folder))
     for notice in dataset.notices:
-        say(f"  {notice}", markup=False, highlight=False)
+        say(f"  {notice}")
 
     if run.is_complete(folder):
         metrics = run.read_metrics(folder)
@@ -129,11 +136,11 @@ def finetune(
         from hornbook.zoo.finetune.compare import compare_arms
 
         table = compare_arms(folder, job, bars)
-        say(_comparison(table))
+        bars.console.print(_comparison(table))
     from hornbook.zoo.finetune.report import write_report
 
     write_report(folder)
-    say(_summary(metrics), markup=False, highlight=False)
+    say(_summary(metrics))
     print(f"Report: {folder / 'report.html'}")
 
 

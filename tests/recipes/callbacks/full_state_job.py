@@ -31,7 +31,7 @@ import numpy as np
 from hornbook.recipes.callbacks.full_state import FullState
 from hornbook.recipes.data.seeded_batches import SeededBatches
 
-EPOCHS = 16
+EPOCHS = 20
 layers = keras.layers
 savez = np.savez
 
@@ -106,8 +106,10 @@ def train(folder, saver, result, callbacks=()):
         validation_data=(x[320:], y[320:]),
         callbacks=[
             *callbacks,
-            keras.callbacks.ReduceLROnPlateau(factor=0.5, patience=1),
-            keras.callbacks.EarlyStopping(patience=4, restore_best_weights=True),
+            keras.callbacks.ReduceLROnPlateau(patience=2, min_delta=0.1),
+            keras.callbacks.EarlyStopping(
+                patience=4, min_delta=0.1, restore_best_weights=True
+            ),
             saver,
         ],
     )

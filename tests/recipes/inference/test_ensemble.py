@@ -279,11 +279,11 @@ def test_members_must_have_the_same_classes():
     ("arguments", "message"),
     [
         ({"merge": "median"}, "Received: merge=median"),
-        ({"weights": [1]}, r"Received: weights=\[1\]"),
-        ({"weights": [1, -1]}, r"Received: weights=\[1, -1\]"),
-        ({"weights": [0, 0]}, r"Received: weights=\[0, 0\]"),
-        ({"weights": [1, float("nan")]}, r"Received: weights=\[1, nan\]"),
-        ({"weights": [1, float("inf")]}, r"Received: weights=\[1, inf\]"),
+        ({"weights": [1]}, r"Received: weights=\[1\.0\]"),
+        ({"weights": [1, -1]}, r"Received: weights=\[1\.0, -1\.0\]"),
+        ({"weights": [0, 0]}, r"Received: weights=\[0\.0, 0\.0\]"),
+        ({"weights": [1, float("nan")]}, r"Received: weights=\[1\.0, nan\]"),
+        ({"weights": [1, float("inf")]}, r"Received: weights=\[1\.0, inf\]"),
         ({"from_logits": [True]}, r"Received: from_logits=\[True\]"),
     ],
 )

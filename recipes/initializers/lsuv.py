@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""lsuv: start each layer so that its outputs, on real data, have unit variance.
+
+What:    draws a built model's kernels orthonormal, then scales them, layer by layer.
+When:    deep networks without normalisation layers; activations of unknown gain.
+Not for: pretrained weights; recurrent layers; networks whose norms do this anyway.
+Source:  Mishkin and Matas, "All You Need Is a Good Init", ICLR 2016.
+Differs: one forward pass in all; within 1 % of unit variance, where they take 10 %.
+Needs:   keras>=3.
+"""
+
+import contextlib
+import functools
+
+import keras
+import numpy as np
+from keras import ops
+
+KERNELS = ("kernel", "depthwise_kernel", "pointwise_kernel")
+
+
+def lsuv(model, data, tolerance=0.01, max_iterations=10, seed=None):
+    """Initialises a model by layer-sequential unit variance, in place.
+
+    In the order in which the model calls them, each dense and convolutional layer
+    gets an orthonormal kernel, which is then divided by the standard deviation of
+    the layer's outputs, before its activation, over all examples, positions and
+    units. A layer that is linear in its kernel is done after one division; with a
+    bias that is not 0 it takes more. All other weights, biases and norms too, stay
+    as they are.
+
+    The model runs as in inference, eagerly and once, nested and subclassed models
+    too. Frozen layers are left alone. A layer that is called several times is scaled
+    for its first call. Of a separable convolution the pointwise kernel is scaled.
+
+    Args:
+        model: A `keras.Model` or layer.
+        data: One batch of what the model takes, some hundred examples or more.
+        tolerance: Float, how far from 1 a variance may remain.
+        max_iterations: Int, the most divisions for one layer.
+        seed: Int, for the orthonormal kernels.
+
+    Returns:
+        A list with `(path, scale, iterations)` for each layer, in order: what its
+        orthonormal kernel was multiplied by, in how many steps.
+
+    Raises:
+        ValueError: If the model calls no layer with a trainable kernel, or if after
+            `max_iterations` the variance of a layer's outputs is not within
+            `tolerance` of 1: they do not depend on the data, say, or on the kernel.
+
+    Example:
+    >>> relu = [keras.layers.Dense(64, activation="relu") for _ in range(3)]
+    >>> model = keras.Sequential([keras.Input((32,)), *relu, keras.layers.Dense(10)])
+    >>> x = np.random.default_rng(0).normal(size=(256, 32))
+    >>> for path, scale, iterations in lsuv(model, x, seed=0):
+    ...     print(iterations)
+    1
+    1
+    1
+    1
+    >>> y = keras.ops.convert_to_numpy(model(x))
+    >>> bool(abs(y.var() - 1) < 0.01)
+    True
+    """
+    model(data, training=False)  # builds what is not yet
+    orthogonal = keras.initializers.Orthogonal(seed=keras.random.SeedGenerator(seed))
+    report = {}
+
+    def scaled(layer, call, *args, **kwargs):
+        if layer not in report:
+            *_, last = kernels = _kernels(layer)
+            for kernel in kernels:
+                kernel.assign(orthogonal(kernel.shape, dtype="float32"))
+            output = functools.partial(call, *args, **kwargs)
+            with _replaced(layer, "activation", keras.activations.linear):
+                found = _scale(last, output, tolerance, max_iterations)
+            report[layer] = (layer.path, *found)
+        return call(*args, **kwargs)
+
+    with contextlib.ExitStack() as stack:
+        for layer in model._flatten_layers():
+            if _kernels(layer):
+                call = functools.partial(scaled, layer, layer.call)
+                stack.enter_context(_replaced(layer, "call", call))
+        model(data, training=False)
+    if not report:
+        raise ValueError(
+            f"The model calls no layer with a trainable kernel. Received: model={model}"
+        )
+    return list(report.values())
+
+
+def _kernels(layer):
+    """A layer's own trainable kernels, in the order in which it applies them."""
+    if hasattr(layer, "recurrent_kernel"):
+        return []
+    found = [getattr(layer, name, None) for name in KERNELS]
+    return [v for v in found if isinstance(v, keras.Variable) and v.trainable]
+
+
+def _scale(kernel, output, tolerance, max_iterations):
+    """Divides a kernel until the output's variance is 1: by what, in how many steps."""
+    scale = 1.0
+    for iterations in range(max_iterations + 1):
+        variance = ops.convert_to_numpy(output()).astype("float64").var()
+        if abs(variance - 1) <= tolerance:
+            return scale, iterations
+        if not 0 < variance < np.inf:
+            break
+        factor = float(variance**-0.5)
+        kernel.assign(kernel * factor)
+        scale *= factor
+    raise ValueError(
+        f"The outputs that the kernel {kernel.path!r} makes of these data could not be "
+        f"given unit variance in {iterations} iterations. Received: variance={variance}"
+    )
+
+
+@contextlib.contextmanager
+def _replaced(layer, name, value):
+    """Puts a value in an attribute's place, unseen by what tracks attributes."""
+    own = vars(layer)
+    before = {key: each for key, each in own.items() if key == name}
+    own[name] = value
+    try:
+        yield
+    finally:
+        del own[name]
+        own.update(before)

@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: Apache-2.0
+"""MinMaxScaling: bring each feature into one interval, by its least and largest value.
+
+What:    an input layer that maps each feature's range linearly to `[low, high]`. It
+         learns the ranges from `adapt(data)`, in one pass over an array or a stream.
+When:    features are bounded and of unlike units, or zeros must stay at one end.
+Not for: features with outliers, which squeeze all else (`keras.layers.Normalization`);
+         images whose range is known (`keras.layers.Rescaling`).
+Source:  scikit-learn's `MinMaxScaler`.
+Differs: from there: a feature that was constant becomes `low`, whatever comes.
+Needs:   keras>=3.
+"""
+
+import math
+
+import keras
+import numpy as np
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="hornbook")
+class MinMaxScaling(keras.layers.Layer):
+    """Computes `low + (high - low) * (x - minimum) / (maximum - minimum)`.
+
+    Values outside the range that `adapt` saw land outside `[low, high]`; nothing is
+    clipped.
+
+    Use it like `Normalization`: `adapt` to the training data alone, then build the
+    model. Adapted again, it changes the models that hold it.
+    The output is computed in float32 at least and then cast, under any dtype policy.
+
+    Args:
+        axis: Int or tuple of ints, the axes whose every index has a range of its own,
+            as in `Normalization`: -1 for each feature or channel. `None` for one range
+            in all. Never the batch.
+        low: Float, where the least value lands.
+        high: Float above `low`, where the largest value lands.
+        **kwargs: Keyword arguments of `keras.layers.Layer`.
+
+    Call arguments:
+        inputs: Tensor `(batch, ...)` of rank 2 or more, of floats or ints.
+
+    Returns:
+        Tensor of the same shape.
+
+    Raises:
+        ValueError: If `low` and `high` are not finite and in this order, if the layer
+            is used before `adapt`, or what that is given will not do (see there).
+
+    Example:
+    >>> x = np.array([[0.0, 10.0], [4.0, 30.0], [1.0, 50.0]])
+    >>> train, test = x[:2], x[2:]
+    >>> layer = MinMaxScaling()
+    >>> layer.adapt(train)  # Not to x: a test set teaches nothing, not even its range.
+    >>> keras.ops.convert_to_numpy(layer(test)).tolist()
+    [[0.25, 2.0]]
+    """
+
+    def __init__(self, axis=-1, low=0.0, high=1.0, **kwargs):
+        # Inputs must not be rounded to float16 before their minimum is taken off.
+        super().__init__(autocast=False, **kwargs)
+        axes = () if axis is None else (axis,) if isinstance(axis, int) else tuple(axis)
+        if not all(type(each) is int and each for each in axes):
+            raise ValueError(
+                "`axis` must be an int, a tuple of ints or None, and leave out the "
+                f"batch. Received: axis={axis}"
+            )
+        if not -math.inf < low < high < math.inf:
+            raise ValueError(
+                "`low` and `high` must be finite, `low` the smaller. "
+                f"Received: low={low}, high={high}"
+            )
+        self.axis = axis if axis is None or isinstance(axis, int) else axes
+        self.low = low
+        self.high = high
+        self.adapted = False
+        self._axes = axes
+
+    def adapt(self, data):
+        """Takes the least and the largest values from data.
+
+        Args:
+            data: Array or tensor `(examples, ...)`, or batches of such: a
+                `tf.data.Dataset`, a `keras.utils.PyDataset` or any iterable. Of
+                batches `(x, y)` it takes `x`. Only the axes in `axis` must have one
+                size throughout.
+
+        Raises:
+            ValueError: If there are no examples, if they hold NaN or infinity, differ
+                in shape, or do not fit what the layer was built for.
+        """
+        minimum, maximum = math.inf, -math.inf
+        shape = self.input_spec.shape if self.built else None
+        for batch in [data] if hasattr(data, "shape") else data:
+            x = batch[0] if isinstance(batch, list | tuple) else batch
+            x = ops.convert_to_numpy(x) if ops.is_tensor(x) else np.asarray(x)
+            shape = shape or self._ranged(x.shape)
+            if self._ranged(x.shape) != shape:
+                raise ValueError(
+                    "`adapt` needs examples of one shape, along `axis` at least, "
+                    f"before and now: {shape}. Received: a batch of shape {x.shape}"
+                )
+            if not x.size:
+                continue
+            others = tuple(i for i, size in enumerate(shape) if size is None)
+            least = x.min(axis=others, keepdims=True)[0].astype("float64")
+            largest = x.max(axis=others, keepdims=True)[0].astype("float64")
+            if not np.isfinite([least, largest]).all():
+                raise ValueError(
+                    "`adapt` needs finite numbers. Received: NaN or infinity in a "
+                    f"batch of shape {x.shape}"
+                )
+            minimum = np.minimum(minimum, least)
+            maximum = np.maximum(maximum, largest)
+        if not np.ndim(minimum):
+            raise ValueError("`adapt` needs an example. Received: none")
+
+        self.adapted = True
+        if not self.built:
+            self.build(shape)
+        self.minimum.assign(minimum)
+        self.maximum.assign(maximum)
+
+    def _ranged(self, shape):
+        """The shape with None for the axes that share one range."""
+        rank = len(shape)
+        axes = {axis + rank if axis < 0 else axis for axis in self._axes}
+        if rank < 2 or not axes <= set(range(1, rank)):
+            raise ValueError(
+                "Inputs must have a batch and the axes that `axis` names. "
+                f"Received: axis={self.axis}, shape={tuple(shape)}"
+            )
+        return tuple(size if i in axes else None for i, size in enumerate(shape))
+
+    def build(self, input_shape):
+        """Makes the weights that `adapt` or a file fills."""
+        if not self.adapted:
+            raise ValueError(
+                "The layer must learn from data before it is used: call `adapt(data)`. "
+                f"Received: input_shape={tuple(input_shape)}"
+            )
+        shape = self._ranged(input_shape)
+        for name in ("minimum", "maximum"):
+            weight = self.add_weight(
+                name=name,
+                shape=[size or 1 for size in shape[1:]],
+                # A model rebuilt without its weights must not look as if it worked.
+                initializer=keras.initializers.Constant(math.nan),
+                dtype=keras.backend.result_type(self.variable_dtype, "float32"),
+                trainable=False,
+                autocast=False,
+            )
+            setattr(self, name, weight)
+        self.input_spec = keras.layers.InputSpec(shape=shape)
+
+    def call(self, inputs):
+        x = ops.cast(inputs, self.minimum.dtype)
+        span = self.maximum - self.minimum
+        constant = ops.equal(span, 0)
+        x = (x - self.minimum) / ops.where(constant, 1.0, span)
+        x = self.low + (self.high - self.low) * ops.where(constant, 0.0, x)
+        return ops.cast(x, self.compute_dtype)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "axis": self.axis,
+            "low": self.low,
+            "high": self.high,
+        }
+
+    def build_from_config(self, config):
+        self.adapted = True
+        self.build(config["input_shape"])

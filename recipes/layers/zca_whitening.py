@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: Apache-2.0
+"""ZCAWhitening: the whitening that changes inputs least.
+
+What:    an input layer that decorrelates and gives each variance 1, by a symmetric
+         matrix: images stay images. It learns from `adapt(data)`, in one pass.
+When:    small images or patches, before layers that need pixels in their places.
+Not for: plain standardisation (`keras.layers.Normalization`); fewer features
+         (`PCAWhitening`); large images, whose kernel has features² entries.
+Source:  Bell and Sejnowski, "The 'Independent Components' of Natural Scenes are Edge
+         Filters", Vision Research 1997; Kessy, Lewin and Strimmer, "Optimal Whitening
+         and Decorrelation", The American Statistician 2018. One pass by Chan, Golub
+         and LeVeque, "Algorithms for Computing the Sample Variance", 1983.
+Needs:   keras>=3.
+"""
+
+import math
+
+import keras
+import numpy as np
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="hornbook")
+class ZCAWhitening(keras.layers.Layer):
+    """Computes `(x - mean) @ V @ diag(1 / sqrt(λ + epsilon)) @ Vᵀ`.
+
+    λ and V are those of the covariance (with `n - 1`) of the features, which are all
+    axes but the batch, flattened. Of all matrices that whiten, this one gives the
+    output nearest to the centred input, in squared distance.
+
+    Use it like `Normalization`: `adapt` to the training data alone, then build the
+    model. Adapted again, it changes the models that hold it.
+    Sums are in float64, in memory that does not grow with the number of examples; the
+    output is computed in float32 at least and then cast, under any dtype policy.
+
+    Args:
+        components: How many directions to keep, those of most variance: a positive
+            int, a float between 0 and 1 for the fewest that hold this fraction of the
+            variance, or `None` for all. The others become 0.
+        epsilon: Positive float, added to λ. Directions with less variance than this
+            are damped instead of enlarged. Pixels between 0 and 1 often want 0.01 or
+            more, lest noise take over.
+        **kwargs: Keyword arguments of `keras.layers.Layer`.
+
+    Call arguments:
+        inputs: Tensor `(batch, ...)` of rank 2 or more, of floats or ints.
+
+    Returns:
+        Tensor of the same shape.
+
+    Raises:
+        ValueError: If an argument is not one of the above; if the layer is used before
+            `adapt`, or what that is given will not do (see there).
+
+    Example:
+    >>> rng = np.random.default_rng(0)
+    >>> images = rng.normal(size=(500, 2, 3)) + rng.normal(size=(500, 1, 1))
+    >>> train, test = images[:400], images[400:]
+    >>> layer = ZCAWhitening()
+    >>> layer.adapt(train)  # Not to all: a test set teaches nothing, its mean neither.
+    >>> white = keras.ops.convert_to_numpy(layer(train)).reshape(400, 6)
+    >>> bool(np.allclose(np.cov(white.T), np.eye(6), atol=1e-4))
+    True
+    >>> tuple(layer(test).shape)
+    (100, 2, 3)
+    """
+
+    def __init__(self, components=None, epsilon=1e-6, **kwargs):
+        # Inputs must not be rounded to float16 before their mean is taken off.
+        super().__init__(autocast=False, **kwargs)
+        if not (
+            components is None
+            or (type(components) is int and components > 0)
+            or (isinstance(components, float) and 0 < components < 1)
+        ):
+            raise ValueError(
+                "`components` must be a positive int, a float between 0 and 1, or None."
+                f" Received: components={components}"
+            )
+        if not 0 < epsilon < math.inf:
+            raise ValueError(f"`epsilon` must be positive. Received: epsilon={epsilon}")
+        self.components = components
+        self.epsilon = epsilon
+        self.adapted = False
+
+    def adapt(self, data):
+        """Takes the mean and the directions from data.
+
+        Args:
+            data: Array or tensor `(examples, ...)`, or batches of such: a
+                `tf.data.Dataset`, a `keras.utils.PyDataset` or any iterable. Of
+                batches `(x, y)` it takes `x`.
+
+        Raises:
+            ValueError: If there are not more examples than components, if they hold
+                NaN or infinity, differ in shape, or do not fit what the layer was
+                built for.
+        """
+        shape, count, mean, scatter = _moments(data)
+        scatter /= count - 1
+        values, vectors = np.linalg.eigh(scatter)
+        values, vectors = values[::-1].clip(0), vectors[:, ::-1]
+        kept = _number(self.components, values)
+        if kept > len(mean) or kept >= count:
+            raise ValueError(
+                f"{kept} components need as many features and more examples. "
+                f"Received: {count} examples of {len(mean)} features"
+            )
+        if self.built and shape != self.input_spec.shape[1:]:
+            raise ValueError(
+                "The layer was built for examples of shape "
+                f"{self.input_spec.shape[1:]}. Received: examples of shape {shape}"
+            )
+        root = vectors[:, :kept] / (values[:kept] + self.epsilon) ** 0.25
+        kernel = root @ root.T
+
+        self.adapted = True
+        if not self.built:
+            self.build((None, *shape))
+        self.mean.assign(mean)
+        self.kernel.assign(kernel)
+        # What rounding takes from a mean far from 0 would shift every output.
+        self.bias.assign((ops.convert_to_numpy(self.mean) - mean) @ kernel)
+
+    def build(self, input_shape):
+        """Makes the weights that `adapt` or a file fills."""
+        if not self.adapted:
+            raise ValueError(
+                "The layer must learn from data before it is used: call `adapt(data)`. "
+                f"Received: input_shape={tuple(input_shape)}"
+            )
+        features = math.prod(input_shape[1:])
+
+        def weight(name, *shape):
+            return self.add_weight(
+                name=name,
+                shape=shape,
+                # A model rebuilt without its weights must not look as if it worked.
+                initializer=keras.initializers.Constant(math.nan),
+                dtype=keras.backend.result_type(self.variable_dtype, "float32"),
+                trainable=False,
+                autocast=False,
+            )
+
+        self.mean = weight("mean", features)
+        self.kernel = weight("kernel", features, features)
+        self.bias = weight("bias", features)
+        self.input_spec = keras.layers.InputSpec(shape=(None, *input_shape[1:]))
+
+    def call(self, inputs):
+        x = ops.cast(inputs, self.kernel.dtype)
+        x = ops.reshape(x, (-1, self.mean.shape[0]))
+        x = ops.matmul(x - self.mean, self.kernel) + self.bias
+        x = ops.reshape(x, (-1, *self.input_spec.shape[1:]))
+        return ops.cast(x, self.compute_dtype)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "components": self.components,
+            "epsilon": self.epsilon,
+        }
+
+    def build_from_config(self, config):
+        self.adapted = True
+        self.build(config["input_shape"])
+
+
+def _number(components, values):
+    """How many components to keep, of these variances."""
+    if isinstance(components, float):
+        held = np.cumsum(values)
+        return int(np.searchsorted(held, components * held[-1])) + 1
+    return len(values) if components is None else components
+
+
+def _moments(data):
+    """Shape of an example, their number, their mean and scatter matrix."""
+    count, mean, scatter = 0, 0.0, 0.0
+    for block in _blocks(data):
+        x = block.reshape(len(block), -1)
+        middle = x[0] + (x - x[0]).mean(axis=0)  # exact where all are the same
+        if not np.isfinite(middle).all():
+            raise ValueError(
+                "`adapt` needs finite numbers. Received: NaN or infinity among "
+                f"examples {count} to {count + len(x) - 1}"
+            )
+        x -= middle
+        shift = middle - mean
+        weight = count * len(x) / (count + len(x))
+        scatter += x.T @ x
+        scatter += np.outer(weight * shift, shift)
+        count += len(x)
+        mean += shift * (len(x) / count)
+    if count < 2:
+        raise ValueError(f"`adapt` needs two examples. Received: {count} of them")
+    return block.shape[1:], count, mean, scatter
+
+
+def _blocks(data):
+    """Regroups data into float64 blocks, one after another in the same memory."""
+    block, filled, shape = None, 0, None
+    for batch in [data] if hasattr(data, "shape") else data:
+        x = batch[0] if isinstance(batch, list | tuple) else batch
+        x = ops.convert_to_numpy(x) if ops.is_tensor(x) else np.asarray(x)
+        shape = shape or x.shape[1:]
+        if x.ndim < 2 or 0 in shape or x.shape[1:] != shape:
+            raise ValueError(
+                "`adapt` needs batches (batch, ...) of examples of one shape. "
+                f"Received: a batch of shape {x.shape}"
+            )
+        if block is None:
+            features = math.prod(shape)
+            # Each block costs a pass over the scatter matrix, so it has as many rows.
+            block = np.empty((max(features, 2**18 // features), *shape))
+        while len(x):
+            part = x[: len(block) - filled]
+            block[filled : filled + len(part)] = part
+            filled += len(part)
+            x = x[len(part) :]
+            if filled == len(block):
+                yield block
+                filled = 0
+    if filled:
+        yield block[:filled]

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""weight_decay_mask: what decoupled weight decay should leave alone.
+
+What:    lists a model's biases, its norms' scales and shifts, and PReLU's slopes.
+When:    `AdamW` and any other Keras optimizer with a `weight_decay`.
+Not for: penalties in the loss: there, choose weights with `regularize`.
+Source:  Loshchilov and Hutter, "Decoupled Weight Decay Regularization", ICLR 2019;
+         He et al., "Bag of Tricks for Image Classification with Convolutional Neural
+         Networks", CVPR 2019 (biases and norms); He et al., "Delving Deep into
+         Rectifiers", ICCV 2015 (PReLU).
+Needs:   keras>=3.
+"""
+
+NAMES = ("bias", "gamma", "beta", "alpha")
+
+
+def weight_decay_mask(model):
+    """Lists the trainable variables to leave out of weight decay.
+
+    These are all with fewer than two axes, and those whose name ends in `bias`,
+    `gamma`, `beta` or `alpha`, since some have more: the biases of attention and
+    `GRU`, a norm over several axes, `PReLU`. Kernels and embeddings remain, to decay.
+
+    Hand it to the optimizer before it is built, so before `fit`:
+
+        optimizer.exclude_from_weight_decay(var_list=weight_decay_mask(model))
+
+    What Keras (3.15) does with it is worth knowing:
+
+    - Each call of `exclude_from_weight_decay` replaces the one before.
+    - `LossScaleOptimizer` does not pass it on. Call it on the optimizer inside, as
+      you do when `compile` makes the wrapper for you.
+    - It is not saved. A model loaded from a `.keras` file decays everything, in
+      silence: compile it anew with an optimizer that was told.
+
+    Args:
+        model: A built `keras.Model` or layer.
+
+    Returns:
+        A list of variables.
+
+    Raises:
+        ValueError: If the model has no trainable variables: it is not built, or
+            frozen.
+
+    Example:
+    >>> import keras
+    >>> layers = [keras.layers.Dense(4), keras.layers.BatchNormalization()]
+    >>> model = keras.Sequential([keras.Input((8,)), *layers])
+    >>> [variable.name for variable in weight_decay_mask(model)]
+    ['bias', 'gamma', 'beta']
+    >>> optimizer = keras.optimizers.AdamW(1e-3, weight_decay=0.05)
+    >>> optimizer.exclude_from_weight_decay(var_list=weight_decay_mask(model))
+    >>> model.compile(optimizer, "mse")
+    """
+    if not model.trainable_variables:
+        raise ValueError(
+            f"The model has no trainable variables: built? Received: model={model}"
+        )
+    return [
+        variable
+        for variable in model.trainable_variables
+        if len(variable.shape) < 2 or variable.name.endswith(NAMES)
+    ]

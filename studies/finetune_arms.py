@@ -1,0 +1,60 @@
+"""Measures what pretraining and a reduced rate bring, and where they do not.
+
+Claim:   with few labels, a pretrained backbone beats training from scratch, and the
+         head first, then all at a tenth of the rate, is the best way to use it.
+Source:  the study notes, section "transfer learning": fine-tune at 1/10 of the rate.
+Data:    the embedded digits; tests on the 1,000 test digits, each arm at its own rate
+         (chosen by studies/finetune_rates.py on training digits).
+Command: python studies/finetune_arms.py
+Writes:  docs/studies/finetune_arms.json; `python studies/tables.py` puts it into the
+         README.
+"""
+
+import platform
+from importlib.metadata import version
+from pathlib import Path
+
+from hornbook.zoo.files import write_json
+from hornbook.zoo.finetune.compare import compare_arms
+from hornbook.zoo.finetune.job import Job
+
+ROOT = Path(__file__).parents[1]
+OUT = ROOT / "docs/studies/finetune_arms.json"
+PHOTO = {"data": "tfds:hornbook_photo_digits", "backbone": "glyphnet.letters_rgb"}
+GREY = {"data": "tfds:hornbook_digits", "backbone": "glyphnet.letters_grey"}
+JOBS = [
+    Job(**PHOTO, labels_per_class=5),
+    Job(**PHOTO, labels_per_class=20),
+    Job(**GREY, labels_per_class=1),
+    Job(**GREY, labels_per_class=5),
+    Job(**GREY, labels_per_class=20),
+]
+
+
+def main():
+    """Runs every arm on every task with five seeds; goes on where it was stopped."""
+    tasks = []
+    for job in JOBS:
+        name = f"{job.data.partition(':')[2]}-{job.labels_per_class}"
+        folder = ROOT / "build/studies/finetune_arms" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        task = compare_arms(folder, job)
+        tasks.append(task)
+        for arm in task["arms"]:
+            accuracies = [round(accuracy, 3) for accuracy in arm["accuracies"]]
+            print(name, arm["title"], accuracies, flush=True)
+    packages = ("hornbook", "keras", "tensorflow", "numpy")
+    machine = f"{platform.machine()}, Python {platform.python_version()}"
+    write_json(
+        OUT,
+        {
+            "command": "python studies/finetune_arms.py",
+            "versions": {package: version(package) for package in packages},
+            "machine": machine,
+            "tasks": tasks,
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,56 @@
+"""Puts the studies' figures into the README, or says that they are not the newest.
+
+    python studies/tables.py [--check]
+"""
+
+import json
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+BEGIN, END = "<!-- finetune_arms: begin -->\n", "<!-- finetune_arms: end -->"
+NAMES = {
+    "tfds:hornbook_photo_digits": "photo digits",
+    "tfds:hornbook_digits": "grey digits",
+}
+
+
+def finetune_arms(study):
+    """A table with a row for each arm and a column for each task."""
+    tasks = study["tasks"]
+    heads = [
+        f"{NAMES[task['dataset']]}, {task['labels_per_class']}"
+        for task in tasks
+    ]
+    lines = [f"| way to train | {' | '.join(heads)} |", "|---" * (len(tasks) + 1) + "|"]
+    for rows in zip(*(task["arms"] for task in tasks), strict=True):
+        best = [max(arm["mean"] for arm in task["arms"][:5]) for task in tasks]
+        cells = [_cell(arm, top) for arm, top in zip(rows, best, strict=True)]
+        lines.append(f"| {rows[0]['title']} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _cell(arm, best):
+    mean = f"{100 * arm['mean']:.1f}"
+    spread = "" if arm["sd"] is None else f" ± {100 * arm['sd']:.1f}"
+    return f"**{mean}**{spread}" if arm["mean"] == best else mean + spread
+
+
+def main(arguments):
+    """Writes the README, or with --check compares it; returns the exit status."""
+    path = ROOT / "docs/studies/finetune_arms.json"
+    study = json.loads(path.read_text(encoding="utf-8"))
+    readme = ROOT / "README.md"
+    text = readme.read_text(encoding="utf-8")
+    before, rest = text.split(BEGIN)
+    new = before + BEGIN + finetune_arms(study) + END + rest.split(END)[1]
+    if "--check" in arguments and new != text:
+        print("README.md is stale: run `python studies/tables.py`.", file=sys.stderr)
+        return 1
+    if new != text:
+        readme.write_text(new, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

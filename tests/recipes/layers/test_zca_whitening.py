@@ -1,0 +1,245 @@
+import tracemalloc
+
+import keras
+import numpy as np
+import pytest
+from contract import check_layer, numpy
+from scipy.linalg import fractional_matrix_power, orthogonal_procrustes
+from sklearn.decomposition import PCA
+
+from hornbook.recipes.layers.zca_whitening import ZCAWhitening
+
+
+def correlated(examples, features, seed=0):
+    """Examples of mixed features whose mean drifts from first to last."""
+    rng = np.random.default_rng(seed)
+    mixing = rng.normal(size=(features, features)) + 3 * np.eye(features)
+    drift = np.linspace(0, 2, examples)[:, None] * rng.normal(size=features)
+    x = rng.normal(size=(examples, features)) @ mixing + drift
+    return x.astype("float32")
+
+
+def adapted(data, *args, **kwargs):
+    layer = ZCAWhitening(*args, **kwargs)
+    layer.adapt(data)
+    return layer
+
+
+def weights(layer):
+    return [numpy(each) for each in (layer.mean, layer.kernel, layer.bias)]
+
+
+@pytest.mark.parametrize("shape", [(200, 8), (6000, 64)])  # one block, two blocks
+def test_kernel_is_the_inverse_root_of_the_covariance(shape):
+    x = correlated(*shape)
+    kernel = numpy(adapted(x, epsilon=1e-12).kernel)
+    expected = fractional_matrix_power(np.cov(x.T.astype("float64")), -0.5)
+    np.testing.assert_allclose(kernel, expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_array_equal(kernel, kernel.T)
+
+
+def test_covariance_is_the_identity():
+    x = correlated(2000, 30)
+    white = numpy(adapted(x)(x)).astype("float64")
+    np.testing.assert_allclose(np.cov(white.T), np.eye(30), atol=1e-4)
+    np.testing.assert_allclose(white.mean(axis=0), 0, atol=1e-4)
+
+
+def test_no_rotation_of_it_is_nearer_to_the_input():
+    x = correlated(500, 6)
+    centred = x - x.mean(axis=0)
+    other = PCA(whiten=True).fit_transform(x)
+    rotation, _ = orthogonal_procrustes(other, centred)
+    white = numpy(adapted(x)(x))
+    np.testing.assert_allclose(white, other @ rotation, atol=1e-3)
+    assert ((white - centred) ** 2).sum() < ((other - centred) ** 2).sum()
+
+
+@pytest.mark.parametrize("components", [2, 0.7])
+def test_components_are_all_that_is_left(components):
+    x = correlated(500, 6).astype("float64")
+    peer = PCA(components, whiten=True).fit(x)
+    white = numpy(adapted(x, components)(x))
+    expected = peer.transform(x) @ peer.components_
+    np.testing.assert_allclose(white, expected, atol=1e-3)
+
+
+def test_epsilon_damps():
+    x = correlated(500, 6)
+    covariance = np.cov(x.T.astype("float64"))
+    expected = fractional_matrix_power(covariance + 2 * np.eye(6), -0.5)
+    kernel = numpy(adapted(x, epsilon=2.0).kernel)
+    np.testing.assert_allclose(kernel, expected, atol=1e-5)
+
+
+def test_constant_features_become_zeros():
+    x = correlated(300, 5)
+    x[:, [1, 4]] = [0.1, -1e6]
+    white = numpy(adapted(x)(x))
+    np.testing.assert_allclose(np.cov(white.T), np.diag([1, 0, 1, 1, 0]), atol=1e-4)
+
+
+def test_offset_costs_no_precision():
+    x = (correlated(6000, 64) / 17 + 1e6).astype("float32")
+    white = numpy(adapted(x, epsilon=1e-12)(x))
+    exact = x.astype("float64") - x.astype("float64").mean(axis=0)
+    expected = exact @ fractional_matrix_power(np.cov(exact.T), -0.5)
+    np.testing.assert_allclose(white, expected, atol=1e-3)
+
+
+class Batches(keras.utils.PyDataset):
+    def __init__(self, parts):
+        super().__init__()
+        self.parts = parts
+
+    def __len__(self):
+        return len(self.parts)
+
+    def __getitem__(self, index):
+        return self.parts[index], np.zeros(len(self.parts[index]))
+
+
+def streams(x):
+    """The same examples, in all forms that `adapt` takes."""
+    import tensorflow as tf
+
+    parts = np.split(x, [1, 8, 8, 900, 903])
+    dataset = tf.data.Dataset.from_tensor_slices((x, x[:, 0]))
+    return {
+        "tensor": keras.ops.convert_to_tensor(x),
+        "strided": np.asfortranarray(x),
+        "list": parts,
+        "generator": ((part, None) for part in parts),
+        "PyDataset": Batches(parts),
+        "tf.data": dataset.batch(300),
+    }
+
+
+def test_streams_give_what_the_array_gives():
+    x = correlated(6000, 64)
+    expected = weights(adapted(x, 0.9))
+    for name, stream in streams(x).items():
+        for weight, same in zip(weights(adapted(stream, 0.9)), expected, strict=True):
+            np.testing.assert_array_equal(weight, same, err_msg=name)
+
+
+def test_memory_does_not_grow_with_the_data():
+    part = correlated(3000, 64)
+
+    def peak(parts):
+        tracemalloc.start()
+        adapted(part for _ in range(parts))
+        _, size = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return size
+
+    peak(1)
+    assert peak(20) < 1.05 * peak(5)
+
+
+def test_takes_images_and_integers():
+    x = np.random.default_rng(0).integers(0, 256, (300, 4, 3, 2), dtype="uint8")
+    white = numpy(adapted(x)(x))
+    assert white.shape == (300, 4, 3, 2)
+    flat = x.reshape(300, 24).astype("float32")
+    expected = numpy(adapted(flat)(flat))
+    np.testing.assert_allclose(white.reshape(300, 24), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("components", [None, 0.9])
+@pytest.mark.parametrize("shape", [(6,), (2, 3)])
+def test_contract(shape, components, tmp_path):
+    x = correlated(100, 6).reshape(100, *shape)
+    check_layer(lambda: adapted(x, components, name="white"), shape, tmp_path)
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "float16", "bfloat16"])
+def test_half_precision_rounds_only_the_output(policy):
+    x = correlated(300, 6) + 7e4  # beyond float16, and too coarse in bfloat16
+    expected = numpy(adapted(x)(x))
+    white = adapted(x, dtype=policy)(x)
+    assert keras.backend.standardize_dtype(white.dtype) != "float32"
+    white = numpy(keras.ops.cast(white, "float32"))
+    np.testing.assert_allclose(white, expected, rtol=1e-2, atol=1e-2)
+
+
+def test_weights_are_not_trainable():
+    layer = adapted(correlated(50, 4))
+    assert layer.trainable_weights == []
+    assert [tuple(each.shape) for each in layer.weights] == [(4,), (4, 4), (4,)]
+
+
+def test_model_follows_when_adapted_again():
+    first, second = correlated(200, 4, seed=1), correlated(300, 4, seed=2)
+    layer = adapted(first)
+    model = keras.Sequential([keras.Input((4,)), layer])
+    model.predict(first, verbose=0)
+    layer.adapt(second)
+    expected = numpy(adapted(second)(second))
+    np.testing.assert_allclose(model.predict(second, verbose=0), expected, atol=1e-4)
+    with pytest.raises(ValueError, match=r"Received: examples of shape \(5,\)"):
+        layer.adapt(correlated(50, 5))
+
+
+def test_rebuilt_without_weights_is_not_taken_for_adapted():
+    model = keras.Sequential([keras.Input((4,)), adapted(correlated(50, 4), 0.9)])
+    again = keras.Sequential.from_config(model.get_config())
+    x = correlated(3, 4)
+    assert np.isnan(again.predict(x, verbose=0)).all()
+    again.set_weights(model.get_weights())
+    np.testing.assert_allclose(numpy(again(x)), numpy(model(x)), rtol=1e-6)
+
+
+def test_refuses_use_before_adapt():
+    with pytest.raises(ValueError, match=r"adapt.*Received: input_shape=\(3, 4\)"):
+        ZCAWhitening()(np.ones((3, 4), "float32"))
+    with pytest.raises(ValueError, match=r"Received: input_shape=\(None, 4\)"):
+        keras.Sequential([keras.Input((4,)), ZCAWhitening(2)])
+
+
+def test_refuses_other_shapes_in_the_call():
+    with pytest.raises(ValueError, match="expected shape"):
+        adapted(correlated(50, 4))(np.ones((2, 5), "float32"))
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"components": 0}, "Received: components=0"),
+        ({"components": 1.0}, "Received: components=1.0"),
+        ({"components": True}, "Received: components=True"),
+        ({"components": "mle"}, "Received: components=mle"),
+        ({"epsilon": 0}, "Received: epsilon=0"),
+        ({"epsilon": float("nan")}, "Received: epsilon=nan"),
+    ],
+)
+def test_refuses(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        ZCAWhitening(**arguments)
+
+
+NAN = np.where(np.eye(10), np.nan, 1.0)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize(
+    "data, message",
+    [
+        (correlated(4, 6), "Received: 4 examples of 6 features"),
+        (correlated(50, 2), "Received: 50 examples of 2 features"),
+        (correlated(3, 4), "Received: 3 examples of 4 features"),
+        (NAN, "Received: NaN or infinity among examples 0 to 9"),
+        (np.where(np.isnan(NAN), np.inf, 1), "Received: NaN or infinity"),
+        (np.ones(5), r"Received: a batch of shape \(5,\)"),
+        ([np.ones((5, 4)), np.ones((5, 3))], r"Received: a batch of shape \(5, 3\)"),
+        ([], "Received: 0"),
+        (np.ones((0, 4)), "Received: 0"),
+        (np.ones((1, 4)), "Received: 1"),
+        (np.ones((4, 0)), r"Received: a batch of shape \(4, 0\)"),
+    ],
+)
+def test_adapt_refuses(data, message):
+    layer = ZCAWhitening(4 if len(data) == 4 else 3)
+    with pytest.raises(ValueError, match=message):
+        layer.adapt(data)
+    assert not layer.built

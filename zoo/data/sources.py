@@ -1,0 +1,170 @@
+"""Data sets for fine-tuning: from a folder, from TFDS, from an `.npz` file."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hornbook.zoo.data.examples import Examples
+from hornbook.zoo.data.from_folder import read_folder
+from hornbook.zoo.data.from_npz import read_npz
+from hornbook.zoo.data.from_tfds import read_tfds
+from hornbook.zoo.errors import InputError
+
+HELD_OUT = 0.2  # of each class, for a test or a validation split
+ENOUGH_TO_VALIDATE = 10  # labels in the smallest class
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Pictures to train on and to test on.
+
+    Attributes:
+        name: The spec it was loaded by.
+        classes: The classes' names; a label is a place among them.
+        train: `Examples`.
+        validation: `Examples`, or None where labels are too few for that.
+        test: `Examples`; they never depend on how many labels are trained on.
+        notices: Sentences that tell the user what was done.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    train: Examples
+    validation: Examples | None
+    test: Examples
+    notices: tuple[str, ...]
+
+
+def load_dataset(
+    spec,
+    *,
+    size,
+    channels,
+    labels_per_class=None,
+    seed=0,
+    skip_bad=False,
+    on_progress=None,
+):
+    """Loads a data set as small square pictures, and draws the splits it lacks.
+
+    Without a test split, the validation split is the test, else a fifth of each class
+    is set aside. Then the labelled examples are drawn from what is left to train on.
+    Then, if the source has no validation split and each class has 10 of them or more,
+    a fifth of those is for validation.
+
+    Args:
+        spec: "folder:PATH", "tfds:NAME" or "npz:FILE".
+        size: Side of the pictures in pixels.
+        channels: 1 for grey, 3 for RGB.
+        labels_per_class: Labelled examples of each class to use; None for all.
+        seed: Chooses the examples; the same seed gives the same splits.
+        skip_bad: Go on without the files of a folder that can't be read.
+        on_progress: Called with `(done, total)` after each picture.
+
+    Returns:
+        `Dataset`.
+
+    Raises:
+        InputError: if the data can't be used, or is too little for what is asked.
+    """
+    kind, _, place = spec.partition(":")
+    if kind not in ("folder", "tfds", "npz") or not place:
+        raise InputError(
+            f"Data is given as folder:PATH, tfds:NAME or npz:FILE. Received: {spec}"
+        )
+    if labels_per_class is not None and labels_per_class < 1:
+        raise InputError(
+            f"At least one label a class is needed. Received: "
+            f"labels_per_class={labels_per_class}"
+        )
+    if kind == "folder":
+        found = read_folder(place, size, channels, on_progress, skip_bad=skip_bad)
+    elif kind == "tfds":
+        found = read_tfds(place, size, channels, on_progress)
+    else:
+        found = read_npz(place, size, channels, on_progress)
+    notices = list(found.notices)
+    if found.enlarged:
+        total = sum(map(len, found.splits.values()))
+        notices.append(
+            f"{found.enlarged} of {total} pictures are smaller than {size} pixels and "
+            f"were enlarged."
+        )
+    train, validation, test = _split_test(found, seed, notices)
+    if labels_per_class is not None:
+        train = _draw(train, found.classes, labels_per_class, seed)
+    train, validation = _split_validation(train, validation, seed, notices)
+    return Dataset(spec, found.classes, train, validation, test, tuple(notices))
+
+
+def _split_test(found, seed, notices):
+    """The three splits; only validation can be None."""
+    train, classes = found.splits["train"], found.classes
+    counts = np.bincount(train.labels, minlength=len(classes))
+    if len(classes) < 2:
+        raise InputError(
+            f"There is only one class, {classes[0]}: a classifier needs two or more."
+        )
+    validation, test = found.splits.get("validation"), found.splits.get("test")
+    if test is None and validation is not None:
+        notices.append("There is no test split: the validation split is the test.")
+        validation, test = None, validation
+    needed = 1 if test is not None else 2
+    if counts.min() < needed:
+        raise InputError(
+            f"Class {classes[counts.argmin()]} has {counts.min()} example"
+            f"{'' if counts.min() == 1 else 's'} to train on"
+            f"{'' if needed == 1 else ' and to test on, so it needs at least two'}."
+        )
+    if test is None:
+        train, test = _hold_out(train, np.random.default_rng([seed, 0]))
+        notices.append(
+            f"There is no test split: a fifth of each class, {len(test)} examples in "
+            f"all, was set aside by seed {seed}."
+        )
+    return train, validation, test
+
+
+def _draw(train, classes, labels_per_class, seed):
+    """The same number of examples of each class."""
+    from hornbook.zoo.data.hornbook_digits import draw_few
+
+    counts = np.bincount(train.labels, minlength=len(classes))
+    if counts.min() < labels_per_class:
+        raise InputError(
+            f"Class {classes[counts.argmin()]} has {counts.min()} labels to train on. "
+            f"Received: labels_per_class={labels_per_class}"
+        )
+    return train.take(np.sort(draw_few(train.labels, labels_per_class, seed)))
+
+
+def _split_validation(train, validation, seed, notices):
+    if validation is not None:
+        return train, validation
+    smallest = np.bincount(train.labels).min()
+    if smallest < ENOUGH_TO_VALIDATE:
+        notices.append(
+            f"There is no validation split: with {smallest} labels in the smallest "
+            f"class, training has a fixed budget instead of early stopping."
+        )
+        return train, None
+    count = len(train)
+    train, validation = _hold_out(train, np.random.default_rng([seed, 1]))
+    notices.append(
+        f"There is no validation split: a fifth of each class, {len(validation)} of "
+        f"the {count} labelled examples, was set aside for it by seed {seed}."
+    )
+    return train, validation
+
+
+def _hold_out(examples, rng):
+    """Sets a fifth of each class aside, at least one, which scikit-learn can't promise.
+
+    Returns:
+        `(kept, held)`, both in the order they had.
+    """
+    held = np.zeros(len(examples), bool)
+    for label in np.unique(examples.labels):
+        places = rng.permutation(np.flatnonzero(examples.labels == label))
+        held[places[: max(1, round(HELD_OUT * len(places)))]] = True
+    return examples.take(np.flatnonzero(~held)), examples.take(np.flatnonzero(held))
