@@ -24,10 +24,9 @@ PHOTO = {"data": "tfds:hornbook_photo_digits", "backbone": "glyphnet.letters_rgb
 GREY = {"data": "tfds:hornbook_digits", "backbone": "glyphnet.letters_grey"}
 JOBS = [
     Job(**PHOTO, labels_per_class=5),
-    Job(**PHOTO, labels_per_class=20),
-    Job(**GREY, labels_per_class=1),
     Job(**GREY, labels_per_class=5),
-    Job(**GREY, labels_per_class=20),
+    Job(**GREY, labels_per_class=1),
+    Job(**PHOTO, labels_per_class=20),
 ]
 
 

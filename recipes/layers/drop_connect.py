@@ -37,7 +37,8 @@ class DropConnect(keras.layers.Wrapper):
     two, as random signs of its own for the kernel's rows and columns decide: two passes
     through the layer. The mask of an example has exactly the paper's law; what differs
     is that a weight's fate in two examples is correlated, at rate p by
-    `(1 - min(p, 1 - p) / max(p, 1 - p)) / 2`: 0 at 0.5, 1/3 at 0.25.
+    `(1 - min(p, 1 - p) / max(p, 1 - p)) / 2`: 0 at 0.5, 1/3 at 0.25; and that a window
+    of a convolution comes from one of the two as a whole.
 
     `per_example` and `inference="gaussian"` work between kernel and activation: of
     `Dense`, `EinsumDense`, `Conv1D` to `Conv3D`, `DepthwiseConv1D` and `2D`.
@@ -246,5 +247,5 @@ class DropConnect(keras.layers.Wrapper):
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
-        """Makes the wrapper and its layer; the config stays whole."""
+        """Leaves the config whole."""
         return super().from_config(dict(config), custom_objects)

@@ -103,7 +103,7 @@ class LDAProjection(keras.layers.Layer):
         if not 0 < kept <= limit:
             raise ValueError(
                 f"{max(kept, 1)} components need more classes, and as many independent "
-                f"features. Received: {len(counts)} classes, {kernel.shape[1]} features"
+                f"features. Received: {len(counts)} classes, examples of shape {shape}"
             )
         if self.built and (shape, kept) != (self.input_spec.shape[1:], self.kept):
             raise ValueError(

@@ -59,8 +59,10 @@ class MinMaxScaling(keras.layers.Layer):
     def __init__(self, axis=-1, low=0.0, high=1.0, **kwargs):
         # Inputs must not be rounded to float16 before their minimum is taken off.
         super().__init__(autocast=False, **kwargs)
-        axes = () if axis is None else (axis,) if isinstance(axis, int) else tuple(axis)
-        if not all(type(each) is int and each for each in axes):
+        axes = (
+            () if axis is None else axis if isinstance(axis, list | tuple) else [axis]
+        )
+        if not all(type(each) is int and each != 0 for each in axes):
             raise ValueError(
                 "`axis` must be an int, a tuple of ints or None, and leave out the "
                 f"batch. Received: axis={axis}"
@@ -70,11 +72,11 @@ class MinMaxScaling(keras.layers.Layer):
                 "`low` and `high` must be finite, `low` the smaller. "
                 f"Received: low={low}, high={high}"
             )
-        self.axis = axis if axis is None or isinstance(axis, int) else axes
+        self.axis = tuple(axis) if isinstance(axis, list) else axis
         self.low = low
         self.high = high
         self.adapted = False
-        self._axes = axes
+        self._axes = tuple(axes)
 
     def adapt(self, data):
         """Takes the least and the largest values from data.

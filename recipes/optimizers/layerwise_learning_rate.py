@@ -2,8 +2,7 @@
 """LayerwiseLearningRate: one rate for the model, a multiplier for each weight.
 
 What:    wraps any Keras optimizer and scales its step, weight by weight.
-When:    fine-tuning: a pretrained backbone at a tenth of the head's rate, rates that
-         decay with depth, weights that are frozen now and thawed later.
+When:    fine-tuning: rates that fall with depth, layers frozen first and thawed later.
 Not for: `Ftrl` and `ScheduleFreeAdamW`, whose weights are not sums of their steps.
 Source:  Howard and Ruder, "Universal Language Model Fine-tuning for Text
          Classification", ACL 2018 (discriminative fine-tuning, gradual unfreezing).
@@ -41,8 +40,7 @@ class LayerwiseLearningRate(keras.optimizers.Optimizer):
       the training step nor touches other state. They are saved in the order of
       `model.trainable_variables`, since Keras may change paths when it loads a model.
     - A constraint is applied to the whole step, then to the scaled one. The moving
-      average is of constrained weights (Keras's is not), and is rounded so that a
-      frozen weight equals its average.
+      average is of constrained weights, which Keras's is not.
 
     Args:
         optimizer: A Keras optimizer, or its name. Its moving average of the weights
@@ -145,9 +143,10 @@ class LayerwiseLearningRate(keras.optimizers.Optimizer):
         ):
             value = _scaled(variable, old, number)
             if average is not None:
+                # Rounds so that a weight that stays equals its average.
                 mean = average + ops.cast(rate, average.dtype) * (value - average)
-                value = ops.where(overwrite, mean, value)
                 average.assign(mean)
+                value = ops.where(overwrite, mean, value)
             variable.assign(value)
 
     @property

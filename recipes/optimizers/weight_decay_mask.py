@@ -21,7 +21,8 @@ def weight_decay_mask(model):
     `gamma`, `beta` or `alpha`, since some have more: the biases of attention and
     `GRU`, a norm over several axes, `PReLU`. Kernels and embeddings remain, to decay.
 
-    Hand it to the optimizer before it is built, so before `fit`:
+    Hand it to the optimizer before `fit`, whose compiled step goes on with what it
+    began with:
 
         optimizer.exclude_from_weight_decay(var_list=weight_decay_mask(model))
 
@@ -30,8 +31,8 @@ def weight_decay_mask(model):
     - Each call of `exclude_from_weight_decay` replaces the one before.
     - `LossScaleOptimizer` does not pass it on. Call it on the optimizer inside, as
       you do when `compile` makes the wrapper for you.
-    - It is not saved. A model loaded from a `.keras` file decays everything, in
-      silence: compile it anew with an optimizer that was told.
+    - It is not saved. The optimizer of a model loaded from a `.keras` file decays
+      everything, in silence, until it is told again.
 
     Args:
         model: A built `keras.Model` or layer.

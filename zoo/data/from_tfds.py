@@ -53,13 +53,10 @@ def read_tfds(name, size, channels, on_progress=None):
     gatherer = Gatherer(size, channels, sum(counts.values()), on_progress)
     found = {}
     for split, count in counts.items():
-        examples = builder.as_dataset(
-            split=split,
-            read_config=in_order,
-            decoders=tfds.decode.PartialDecoding({image: True, label: True}),
-        )
+        examples = builder.as_dataset(split=split, read_config=in_order)
+        pairs = tfds.as_numpy(examples.map(lambda each: (each[image], each[label])))
         labels = []
-        pictures = _pictures(tfds.as_numpy(examples), image, label, labels)
+        pictures = _pictures(pairs, labels)
         images = gatherer.gather(pictures, count)
         if -1 in labels:
             raise InputError(
@@ -71,11 +68,11 @@ def read_tfds(name, size, channels, on_progress=None):
     return Found(classes, found, gatherer.enlarged)
 
 
-def _pictures(examples, image, label, labels):
+def _pictures(pairs, labels):
     """Yields the pictures; their labels are appended to a list on the way."""
-    for example in examples:
-        labels.append(int(example[label]))
-        yield example[image]
+    for picture, label in pairs:
+        labels.append(int(label))
+        yield picture
 
 
 def _builder(name):

@@ -73,7 +73,8 @@ def read_image(path, channels):
         if os.path.getsize(path) == 0:
             raise UnreadableImage(path, "the file is empty")
         with Image.open(path, formats=_formats()) as image:
-            return _pixels(ImageOps.exif_transpose(image), channels)
+            ImageOps.exif_transpose(image, in_place=True)
+            return _pixels(image, channels)
     except UnreadableImage:
         raise
     except UnidentifiedImageError as error:
@@ -119,7 +120,8 @@ def _pixels(image, channels):
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image)
-    pixels = np.asarray(image.convert("L" if channels == 1 else "RGB"))
+    mode = "L" if channels == 1 else "RGB"
+    pixels = np.asarray(image if image.mode == mode else image.convert(mode))
     return pixels.reshape(*pixels.shape[:2], channels)
 
 

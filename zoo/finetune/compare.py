@@ -57,9 +57,9 @@ def compare_arms(folder, job, progress=None, seeds=SEEDS):
         "arms": [_row(name, cells) for name, cells in results.items()],
     }
     compare["arms"] += _votes(results[BEST_KNOWN], dataset.test.labels, cells)
-    write_json(folder / "compare.json", compare)
     with replacing(folder / "comparison.png") as new:
-        plots.draw_comparison(compare).savefig(new)
+        plots.save_figure(plots.draw_comparison(compare), new)
+    write_json(folder / "compare.json", compare)
     return compare
 
 
@@ -115,14 +115,14 @@ def _votes(cells, labels, folder):
     if cells[0]["voted"] is None:
         return []
     voted = [cell["voted"]["accuracy"] for cell in cells]
-    views = cells[0]["voted"]["views"]
+    title, views = ARMS[BEST_KNOWN].title, cells[0]["voted"]["views"]
     members = [np.load(folder / cell["path"]) for cell in cells]
     right = np.mean(members, axis=0).argmax(axis=1) == labels
     return [
-        _arm("vote", f"the same, {views} crops vote", ARMS[BEST_KNOWN].rate, voted),
+        _arm("vote", f"{title}, {views} crops vote", ARMS[BEST_KNOWN].rate, voted),
         _arm(
             "ensemble",
-            f"the same, an ensemble of the {len(cells)} seeds",
+            f"{title}, the {len(cells)} seeds as one ensemble",
             None,
             [float(right.mean())],
         ),

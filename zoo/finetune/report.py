@@ -127,7 +127,7 @@ def _data_uri(path):
 
 
 def verdict(arms):
-    """Which arm of a comparison is best, and whether its lead is more than luck.
+    """Which arm of a comparison is best, and whether its lead exceeds its spread.
 
     The best arm is held against the next best seed by seed, since what a seed does to
     one it mostly does to the other. An arm of one score, such as an ensemble, has no

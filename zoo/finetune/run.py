@@ -249,7 +249,7 @@ def draw(folder, history, dataset, confusion, probabilities):
     }
     for name, figure in figures.items():
         with replacing(folder / f"{name}.png") as new:
-            figure.savefig(new)
+            plots.save_figure(figure, new)
 
 
 def write_history(path, rows):

@@ -1,6 +1,7 @@
 """Trains one arm: the head on cached features, then the whole model."""
 
 import math
+import time
 from dataclasses import dataclass, field
 
 import keras
@@ -222,7 +223,9 @@ def _pick_crop(features, rng):
 
 
 def _train_head(job, backbone, head, dataset, trained):
+    start = time.perf_counter()
     features = cache_features(backbone, dataset.train.images, progress=job.progress)
+    trained.seconds["features"] = time.perf_counter() - start
     validation = None
     if dataset.validation is not None:
         centre = cache_features(backbone, dataset.validation.images, at_most=1)

@@ -45,7 +45,7 @@ def numpy(variables):
 
 
 class Training:
-    """A model that can begin anew, as if in a new process, without a new compilation."""
+    """A model that can begin anew, as in a new process, without compiling again."""
 
     def __init__(self, optimizer="adam"):
         self.model = make_model(optimizer)
@@ -351,17 +351,18 @@ class Noisy(layers.Layer):
 
 
 def test_every_seed_generator_is_restored(tmp_path):
-    spatial, cell, noisy = layers.SpatialDropout1D(0.5), layers.GRUCell(2), Noisy()
+    spatial, noisy = layers.SpatialDropout1D(0.5), Noisy()
+    both = layers.Bidirectional(layers.GRU(2, return_sequences=True))
     shift, shared = layers.RandomTranslation(0.1, 0.1), layers.GaussianDropout(0.3)
     nested = keras.Sequential([keras.Input((3, 2)), spatial])
     inputs = keras.Input((3, 2))
-    x = layers.Bidirectional(layers.RNN(cell, return_sequences=True))(nested(inputs))
-    x = layers.Reshape((3, 4, 1))(layers.TimeDistributed(noisy)(x))
+    x = layers.TimeDistributed(noisy)(both(nested(inputs)))
+    x = layers.Reshape((3, 4, 1))(x)
     model = keras.Model(inputs, shared(layers.Flatten()(shared(shift(x)))))
     model.compile("sgd", "mse")
-    seeds = [layer.seed_generator for layer in (spatial, cell, shared)]
-    seeds += [noisy.own, shift.generator, noisy.noises["b"].seed_generator]
-    seeds += [noisy.noises["a"][0].seed_generator]
+    owners = [both.forward_layer.cell, both.backward_layer.cell, spatial, shared]
+    owners += [noisy.noises["a"][0], noisy.noises["b"]]
+    seeds = [noisy.own, shift.generator, *(owner.seed_generator for owner in owners)]
     for i, seed in enumerate(seeds):
         seed.state.assign([i, 10 + i])
     save(model, tmp_path)
@@ -369,7 +370,7 @@ def test_every_seed_generator_is_restored(tmp_path):
         seed.state.assign([99, 99])
     begin(model, tmp_path)
     states = numpy(seed.state for seed in seeds)
-    np.testing.assert_array_equal(states, [[i, 10 + i] for i in range(7)])
+    np.testing.assert_array_equal(states, [[i, 10 + i] for i in range(8)])
 
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "bfloat16"])
@@ -381,9 +382,9 @@ def test_other_precisions_are_restored_to_the_bit(policy, tmp_path):
     finally:
         keras.config.set_dtype_policy(before)
     for i, v in enumerate(everything(model)):
-        v.assign(keras.ops.ones_like(v) * (i + 0.3))
+        v.assign(np.full(v.shape, i + 0.3))
     early, again = keras.callbacks.EarlyStopping(), keras.callbacks.EarlyStopping()
-    state, callbacks = begin(model, tmp_path, early)
+    state, _ = begin(model, tmp_path, early)
     early.best_weights = model.get_weights()
     state.on_epoch_end(0, {})
     begin(other, tmp_path, again)
@@ -490,7 +491,7 @@ def test_a_damaged_state_is_refused(name, damage, tmp_path):
     path, before = tmp_path / name, numpy(everything(model))
     content = path.read_bytes()
     path.write_bytes(damage(content))
-    with pytest.raises(ValueError, match="damaged.*missing or has changed") as error:
+    with pytest.raises(ValueError, match=r"damaged.*missing or has changed") as error:
         begin(model, tmp_path)
     assert name in str(error.value) or damage is flip  # A name of no file may be read.
     assert f"delete `{tmp_path}` to start afresh" in str(error.value)
@@ -552,5 +553,5 @@ def test_a_wrong_place_is_refused(training, tmp_path):
 def test_a_model_that_is_not_built_is_refused(tmp_path):
     model = keras.Sequential([layers.Dense(1)])
     model.compile("adam", "mse")
-    with pytest.raises(ValueError, match="built model.*Received: model=<Sequential"):
+    with pytest.raises(ValueError, match=r"built model.*Received: model=<Sequential"):
         begin(model, tmp_path)

@@ -52,9 +52,9 @@ def test_axes_are_those_of_centred_data():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(500, 1)) * [1.0, -1.0] + 0.1 * rng.normal(size=(500, 2)) + 50
     first = numpy(adapted(x, 1).kernel)[:, 0]
-    np.testing.assert_allclose(
-        first / np.linalg.norm(first), [0.707, -0.707], atol=0.01
-    )
+    first /= np.linalg.norm(first)
+    np.testing.assert_allclose(np.abs(first), 0.707, atol=0.01)
+    assert first[0] * first[1] < 0
 
 
 def test_epsilon_damps():
@@ -120,7 +120,7 @@ def test_streams_give_what_the_array_gives():
 
 
 def test_memory_does_not_grow_with_the_data():
-    part = correlated(3000, 64)
+    part = correlated(2000, 64)
 
     def peak(parts):
         tracemalloc.start()
@@ -130,7 +130,7 @@ def test_memory_does_not_grow_with_the_data():
         return size
 
     peak(1)
-    assert peak(20) < 1.05 * peak(5)
+    assert peak(15) < 1.05 * peak(5)
 
 
 def test_takes_images_and_integers():
