@@ -1,6 +1,6 @@
 """Puts the studies' figures into the README, or says that they are not the newest.
 
-    python studies/tables.py [--check]
+python studies/tables.py [--check]
 """
 
 import json
@@ -18,10 +18,7 @@ NAMES = {
 def finetune_arms(study):
     """A table with a row for each arm and a column for each task."""
     tasks = study["tasks"]
-    heads = [
-        f"{NAMES[task['dataset']]}, {task['labels_per_class']}"
-        for task in tasks
-    ]
+    heads = [f"{NAMES[task['dataset']]}, {task['labels_per_class']}" for task in tasks]
     lines = [f"| way to train | {' | '.join(heads)} |", "|---" * (len(tasks) + 1) + "|"]
     for rows in zip(*(task["arms"] for task in tasks), strict=True):
         best = [max(arm["mean"] for arm in task["arms"][:5]) for task in tasks]

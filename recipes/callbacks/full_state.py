@@ -263,12 +263,9 @@ def _encode(value, arrays):
     """What JSON can hold of a value. Its arrays go to `arrays`, by content."""
     if value is None or type(value) in (bool, int, float, str):
         return value
-    if type(value) is list:
-        return [_encode(item, arrays) for item in value]
-    if type(value) is tuple:
-        return {"tuple": _encode(list(value), arrays)}
-    if type(value) is dict:
-        return {"dict": [_encode(list(item), arrays) for item in value.items()]}
+    if type(value) in (list, tuple, dict):
+        items = value.items() if type(value) is dict else value
+        return {type(value).__name__: [_encode(item, arrays) for item in items]}
     if keras.ops.is_tensor(value):
         value = keras.ops.convert_to_numpy(value)
     if not isinstance(value, (np.ndarray, np.generic)) or value.dtype.hasobject:
@@ -280,20 +277,19 @@ def _encode(value, arrays):
     about = f"{value.dtype} {value.shape} ".encode()
     key = hashlib.sha256(about + value.tobytes()).hexdigest()
     arrays[key] = np.asarray(value)
-    return {"array": key, "dtype": dtype}
+    return {"array": [key, dtype]}
 
 
 def _decode(code, arrays):
-    if isinstance(code, list):
-        return [_decode(item, arrays) for item in code]
     if not isinstance(code, dict):
         return code
-    if "tuple" in code:
-        return tuple(_decode(code["tuple"], arrays))
-    if "dict" in code:
-        return dict(_decode(code["dict"], arrays))
-    array = arrays[code["array"]].copy()  # No two values share memory.
-    return (array.view(code["dtype"]) if code["dtype"] else array)[()]
+    [(kind, content)] = code.items()
+    if kind == "array":
+        key, dtype = content
+        array = arrays[key].copy()  # No two values share memory.
+        return (array.view(dtype) if dtype else array)[()]
+    kind = {"list": list, "tuple": tuple, "dict": dict}[kind]
+    return kind(_decode(item, arrays) for item in content)
 
 
 def _get_random_states():

@@ -26,11 +26,10 @@ NOT_BY_ELEMENT = ("linear", "softmax", "log_softmax", "sparsemax", "glu")
 class DropConnect(keras.layers.Wrapper):
     """Zeroes each weight with probability `rate` and divides the rest by `1 - rate`.
 
-    Every variable of the layer whose name ends in "kernel" is masked, in layers inside
-    it too: `Dense`, `EinsumDense`, convolutions (depthwise and separable too), and in
-    `LSTM` and `GRU` the input and the recurrent kernel, with one mask for all steps of
-    a sequence. Each call in training draws new masks. Regularizers and constraints
-    still see the whole kernel.
+    Every variable of the layer, and of layers inside it, whose name ends in "kernel" is
+    masked; in `LSTM` and `GRU` the input and the recurrent kernel, with one mask for
+    all steps of a sequence. Each call in training draws new masks. Regularizers and
+    constraints still see the whole kernel.
 
     A mask for every example would be as large as the batch times the kernel. Instead,
     two antithetic masks are drawn, and each example takes each weight from one of the
@@ -51,10 +50,9 @@ class DropConnect(keras.layers.Wrapper):
         rate: Float in `[0, 1)`, the probability that a weight is dropped.
         per_example: Bool, whether each example of a batch gets a mask of its own.
         drop_bias: Bool, whether biases are masked like kernels.
-        inference: `"mean"`, the kernel as it is; or `"gaussian"`, the mean of the
-            activation over a Gaussian with the mean and variance that the masks give
-            its input. The activation must work element by element. (The paper samples;
-            here 32 nodes are summed, so that inference is repeatable.)
+        inference: `"mean"`, the kernel as it is; or `"gaussian"`, the mean of an
+            element-wise activation over a Gaussian with the mean and variance that the
+            masks give its input (32 nodes, not the paper's samples: repeatable).
         seed: Int or `None`, for the masks.
         **kwargs: Keyword arguments of `keras.layers.Layer`.
 

@@ -12,7 +12,7 @@ def search(folder):
         directory=str(folder),
         project_name="probe",
     )
-    tuner.search(verbose=0)
+    tuner.search()
     return tuner
 
 
@@ -44,7 +44,7 @@ def test_a_score_is_the_accuracy_on_what_stands_for_the_test(three_digits, tmp_p
         epochs=1,
         directory=str(tmp_path),
     )
-    tuner.search(verbose=0)
+    tuner.search()
     [trial] = tuner.oracle.get_best_trials(1)
     count = len(dataset.test.labels)
     assert 0.8 < trial.score <= 1

@@ -1,6 +1,8 @@
 """Builds the embedded data sets with TFDS; nothing is downloaded."""
 
+import contextlib
 import importlib
+import io
 
 from hornbook.zoo.errors import InputError
 
@@ -35,6 +37,7 @@ def build_configs(names, data_dir=None):
         builders += [(dataset, each) for each in ([config] if config else known)]
     for dataset, config in builders:
         builder = embedded_builder(dataset)(config=config, data_dir=data_dir)
-        builder.download_and_prepare()
+        with contextlib.redirect_stdout(io.StringIO()):  # it talks of downloading
+            builder.download_and_prepare()
         examples = sum(split.num_examples for split in builder.info.splits.values())
         yield f"{dataset}/{config}", examples, builder.data_path

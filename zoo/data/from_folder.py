@@ -217,14 +217,11 @@ def _read_all(files, size, channels, on_progress):
             return error.reason, False, 0
         return None, min(picture.shape[:2]) < size, shrink(picture, size)
 
-    pool = ThreadPoolExecutor(min(WORKERS, os.cpu_count() or 1))
-    try:
+    with ThreadPoolExecutor(min(WORKERS, os.cpu_count() or 1)) as pool:
         for place, (reason, grew, small) in enumerate(pool.map(read, files)):
             reasons.append(reason)
             enlarged += grew
             images[place] = small
             if on_progress is not None:
                 on_progress(place + 1, len(files))
-    finally:
-        pool.shutdown(cancel_futures=True)
     return images, enlarged, reasons

@@ -37,14 +37,6 @@ class Arm:
     phases: tuple[Phase, ...]
     pretrained: bool = True
 
-    @property
-    def trains_norms(self):
-        """Whether BatchNormalization learns its statistics: only from scratch.
-
-        Else it keeps those of the pretraining, which few labels could only spoil.
-        """
-        return not self.pretrained
-
 
 def head_then_all(backbone_rate=0.1, rate=3e-2, head_share=0.4):
     """The head on a frozen backbone first, then everything at a reduced rate."""
@@ -61,8 +53,8 @@ def head_then_all(backbone_rate=0.1, rate=3e-2, head_share=0.4):
 
 
 ARMS = {
-    "scratch": Arm("from scratch", 1e-2, (Phase("all", 1, 1, 1),), pretrained=False),
-    "probe": head_then_all(backbone_rate=0),
+    "scratch": Arm("from scratch", 3e-2, (Phase("all", 1, 1, 1),), pretrained=False),
+    "probe": head_then_all(backbone_rate=0, rate=1e-2),
     "full": Arm("everything at the same rate", 3e-3, (Phase("all", 1, 1, 1),)),
     "slow": Arm("backbone at 0.1 of the rate", 3e-2, (Phase("all", 1, 0.1, 1),)),
     "thaw": head_then_all(),

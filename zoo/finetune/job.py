@@ -19,7 +19,7 @@ class Job:
         data: "folder:PATH", "tfds:NAME" or "npz:FILE".
         backbone: Id of the backbone, such as "glyphnet.letters_rgb".
         labels_per_class: How many labelled examples of each class to use; None for all.
-        epochs: Over both phases; an epoch has at least 30 batches.
+        epochs: Over both phases, at least 2; an epoch has at least 30 batches.
         seed: Chooses the examples and everything random in training.
         rate: Adam's learning rate for the head.
         backbone_rate: Multiple of it at which everything is trained after the head; 0
@@ -51,8 +51,8 @@ class Job:
                 value = getattr(self, name)
                 raise InputError(f"{name} must be {what}. Received: {name}={value}")
 
-        for name in ("epochs", "batch_size"):
-            require(getattr(self, name) >= 1, name, "at least 1")
+        require(self.batch_size >= 1, "batch_size", "at least 1")
+        require(self.epochs >= 2, "epochs", "at least 2, for two phases")
         few = self.labels_per_class
         require(few is None or few >= 1, "labels_per_class", "at least 1")
         require(self.seed >= 0, "seed", "0 or more")

@@ -113,7 +113,7 @@ def train_arm(
     make_deterministic(seed)
     backbone = load_backbone(backbone_id, weights=arm.pretrained)
     head = build_head(backbone.output_shape[-1], len(dataset.classes))
-    trained = Trained(build_classifier(backbone, head, arm.trains_norms))
+    trained = Trained(build_classifier(backbone, head))
     done = 0
     for number, phase in enumerate(arm.phases):
         last = number == len(arm.phases) - 1
@@ -144,7 +144,10 @@ class _Fit:
     progress: Progress
 
     def run(self, model, multipliers, x, y, transform, validation, trained):
-        """Compiles and fits a model; appends to the history."""
+        """Trains a model's weights; appends to the history."""
+        # A twin that shares the layers is compiled, so that the model which is saved
+        # has no optimizer in it and opens in plain Keras.
+        model = keras.Model(model.inputs, model.outputs)
         steps = max(STEPS_AT_LEAST, math.ceil(len(x) / self.batch_size))
         batches = SeededBatches(
             x, y, self.batch_size, seed=self.seed, transform=transform, steps=steps

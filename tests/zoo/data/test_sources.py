@@ -1,13 +1,14 @@
 import os
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from hornbook.zoo.data import from_tfds
+from hornbook.zoo.data import from_folder, from_tfds
 from hornbook.zoo.data.glyph_rendering import glyph_classes
 from hornbook.zoo.data.hornbook_glyphs import GlyphsConfig, HornbookGlyphs
 from hornbook.zoo.data.images import read_image, shrink
@@ -177,12 +178,21 @@ class TestFolder:
         load(tmp_path, on_progress=lambda *each: told.append(each))
         assert told == [(done, 9) for done in range(1, 10)]
 
-    def test_stops_when_the_listener_does(self, tmp_path):
+    def test_stops_at_once_when_interrupted(self, tmp_path, monkeypatch):
+        read = []
+
+        def slow_read(path, channels):
+            read.append(path)
+            time.sleep(0.002)
+            return noise(9, 9, channels)
+
         def interrupt(done, total):
             raise KeyboardInterrupt
 
+        monkeypatch.setattr(from_folder, "read_image", slow_read)
         with pytest.raises(KeyboardInterrupt):
-            load(write_classes(tmp_path, a=4, b=5), on_progress=interrupt)
+            load(write_classes(tmp_path, a=99, b=99), on_progress=interrupt)
+        assert len(read) < 99
 
 
 class TestBadFolder:
@@ -398,6 +408,7 @@ class TestNpz:
         x, y = noise(20, 8, 8), np.repeat([7, -3], 10)
         dataset = self.load(self.save(tmp_path, x=x, y=y))
         assert dataset.classes == ("-3", "7")
+        assert not any("enlarged" in notice for notice in dataset.notices)
         assert len(dataset.train) == 16 and len(dataset.test) == 4
         for part in parts(dataset):
             for image, label, name in zip(
@@ -455,6 +466,7 @@ class TestNpz:
             ({"x": noise(0, 8, 8), "y": np.zeros(0, int)}, "no pictures"),
             ({"x": np.zeros((4, 8, 8), int), "y": [0, 1, 0, 1]}, "must be uint8"),
             ({"x": np.full((4, 8, 8), 1.5), "y": [0, 1, 0, 1]}, "within 0 and 1"),
+            ({"x": np.full((4, 8, 8), -0.1), "y": [0, 1, 0, 1]}, "within 0 and 1"),
             ({"x": np.full((4, 8, 8), np.nan), "y": [0, 1, 0, 1]}, "within 0 and 1"),
             ({"x": noise(4, 8, 8), "y": [0, 0, 0, 0]}, "only one class, 0"),
             ({"x": noise(3, 8, 8), "y": [0, 1, 0]}, "Class 1 has 1 example to"),
@@ -561,6 +573,10 @@ class MadeUpUnreachable(MadeUp):
     url_infos = {"http://127.0.0.1:9/pictures.zip": None}
 
 
+class TinyGlyphs(HornbookGlyphs):
+    BUILDER_CONFIGS = [GlyphsConfig("tiny", 3, train=300, validation=100)]
+
+
 class TestTfds:
     @pytest.fixture(scope="class", autouse=True)
     def data_dir(self, tmp_path_factory):
@@ -614,11 +630,8 @@ class TestTfds:
         complaint = self.refused("hornbook_digits/7_per_class")
         assert "has the configs all_per_class, 1_per_class, 2_per_class" in complaint
 
-    def test_glyphs_have_validation_as_test(self, monkeypatch):
-        tiny = GlyphsConfig("tiny", 3, train=300, validation=100)
-        monkeypatch.setattr(HornbookGlyphs, "BUILDER_CONFIGS", [tiny])
-        monkeypatch.setattr(HornbookGlyphs, "builder_configs", {"tiny": tiny})
-        dataset = self.load("hornbook_glyphs", size=36)
+    def test_glyphs_have_validation_as_test(self):
+        dataset = self.load("tiny_glyphs", size=36)
         assert dataset.classes == tuple(glyph_classes())
         assert len(dataset.train) == 300 and len(dataset.test) == 100
         assert dataset.test.names[0] == "validation[0]"

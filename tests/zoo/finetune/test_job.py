@@ -9,7 +9,7 @@ from hornbook.zoo.finetune.job import Job
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("epochs", 0),
+        ("epochs", 1),
         ("batch_size", 0),
         ("labels_per_class", 0),
         ("seed", -1),
