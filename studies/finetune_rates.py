@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from hornbook.tuning.arm_rate import ArmRate
-from hornbook.zoo.data.hornbook_digits import draw_few
+from hornbook.zoo.data.few_labels import draw_few
 from hornbook.zoo.data.sources import load_dataset
 from hornbook.zoo.files import write_json
 from hornbook.zoo.finetune.arms import ARMS

@@ -17,7 +17,8 @@ def three_digits():
     """
     import numpy as np
 
-    from hornbook.zoo.data.hornbook_digits import POOL, draw_few
+    from hornbook.zoo.data.few_labels import draw_few
+    from hornbook.zoo.data.hornbook_digits import POOL
     from hornbook.zoo.data.hornbook_photo_digits import photo_digits
     from hornbook.zoo.data.sources import Dataset, Examples
 

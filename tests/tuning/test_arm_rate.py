@@ -7,7 +7,7 @@ def search(folder):
     tuner = ArmRate(
         ARMS["probe"],
         draws=[(0, "first draw"), (1, "second draw")],
-        rates=[1e-3, 1e-2, 1e-1],
+        rates=[1e-3, 2e-2, 1e-1],
         backbone="glyphnet.letters_rgb",
         directory=str(folder),
         project_name="probe",
@@ -17,7 +17,7 @@ def search(folder):
 
 
 def test_the_best_mean_wins_and_no_trial_is_run_twice(tmp_path, monkeypatch):
-    accuracy = {1e-3: (0.5, 0.7), 1e-2: (0.4, 0.9), 1e-1: (0.8, 0.3)}
+    accuracy = {1e-3: (0.5, 0.7), 2e-2: (0.4, 0.9), 1e-1: (0.8, 0.3)}
     seen = []
 
     def score(self, arm, seed, dataset):
@@ -26,7 +26,7 @@ def test_the_best_mean_wins_and_no_trial_is_run_twice(tmp_path, monkeypatch):
 
     monkeypatch.setattr(arm_rate.ArmRate, "_score", score)
     tuner = search(tmp_path)
-    assert tuner.get_best_hyperparameters()[0]["rate"] == 1e-2
+    assert tuner.get_best_hyperparameters()[0]["rate"] == 2e-2
     assert {rate for rate, _, _ in seen} == set(accuracy)
     assert len(seen) == 6
     assert ARMS["probe"].rate not in accuracy  # the arm's own rate is left alone

@@ -3,6 +3,7 @@
 import numpy as np
 import tensorflow_datasets as tfds
 
+from hornbook.zoo.data.few_labels import draw_few
 from hornbook.zoo.data.glyph_rendering import SIZE, upsample_scan
 
 LABELS_PER_CLASS = (1, 2, 5, 10, 20, 50)
@@ -29,41 +30,6 @@ class FewLabels(tfds.core.BuilderConfig):
 
 
 CONFIGS = [FewLabels(), *map(FewLabels, LABELS_PER_CLASS)]
-
-
-def draw_few(labels, labels_per_class, seed):
-    """Chooses the same number of examples of each class.
-
-    Args:
-        labels: Integer array `(examples,)`.
-        labels_per_class: How many of each class to choose, or None for all.
-        seed: Integer; each seed is another choice.
-
-    Returns:
-        Integer array: the places of the chosen examples, class by class.
-
-    Raises:
-        ValueError: if a class has fewer examples than asked for.
-
-    Example:
-
-    >>> draw_few(np.array([0, 1, 1, 0, 1]), 2, seed=0).shape
-    (4,)
-    """
-    if labels_per_class is None:
-        return np.arange(len(labels))
-    rng = np.random.default_rng(seed)
-    shuffled = rng.permutation(len(labels))
-    chosen = []
-    for label in np.unique(labels):
-        places = shuffled[labels[shuffled] == label][:labels_per_class]
-        if len(places) < labels_per_class:
-            raise ValueError(
-                f"Class {label} has {len(places)} examples to draw from. "
-                f"Received: labels_per_class={labels_per_class}"
-            )
-        chosen.append(places)
-    return np.concatenate(chosen)
 
 
 def scanned_digits():

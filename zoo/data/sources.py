@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hornbook.zoo.data.examples import Examples
+from hornbook.zoo.data.few_labels import draw_few
 from hornbook.zoo.data.from_folder import read_folder
 from hornbook.zoo.data.from_npz import read_npz
 from hornbook.zoo.data.from_tfds import read_tfds
@@ -35,31 +36,82 @@ class Dataset:
     notices: tuple[str, ...]
 
 
-def load_dataset(
-    spec,
-    *,
-    size,
-    channels,
-    labels_per_class=None,
-    seed=0,
-    skip_bad=False,
-    on_progress=None,
-):
-    """Loads a data set as small square pictures, and draws the splits it lacks.
-
-    Without a test split, the validation split is the test, else a fifth of each class
-    is set aside. Then the labelled examples are drawn from what is left to train on.
-    Then, if the source has no validation split and each class has 10 of them or more,
-    a fifth of those is for validation.
+def read_source(spec, *, size, channels, skip_bad=False, on_progress=None):
+    """Reads pictures as small squares, as their source splits them.
 
     Args:
         spec: "folder:PATH", "tfds:NAME" or "npz:FILE".
         size: Side of the pictures in pixels.
         channels: 1 for grey, 3 for RGB.
-        labels_per_class: Labelled examples of each class to use; None for all.
-        seed: Chooses the examples; the same seed gives the same splits.
         skip_bad: Go on without the files of a folder that can't be read.
         on_progress: Called with `(done, total)` after each picture.
+
+    Returns:
+        `Found`.
+
+    Raises:
+        InputError: if the data can't be used.
+    """
+    kind, _, place = spec.partition(":")
+    if kind not in ("folder", "tfds", "npz") or not place:
+        raise InputError(
+            f"Data is given as folder:PATH, tfds:NAME or npz:FILE. Received: {spec}"
+        )
+    if kind == "folder":
+        return read_folder(place, size, channels, on_progress, skip_bad=skip_bad)
+    if kind == "tfds":
+        return read_tfds(place, size, channels, on_progress)
+    return read_npz(place, size, channels, on_progress)
+
+
+def draw_dataset(spec, found, *, labels_per_class=None, seed=0):
+    """Draws the splits that a source lacks.
+
+    Without a test split, the validation split is the test, else a fifth of each class
+    is set aside, the same for every seed. Then the labelled examples are drawn from
+    what is left to train on. Then, if the source has no validation split and each
+    class has 10 of them or more, a fifth of those is for validation.
+
+    Args:
+        spec: What the source was read by.
+        found: What `read_source` found.
+        labels_per_class: Labelled examples of each class to use; None for all.
+        seed: Chooses the labelled examples and those for validation.
+
+    Returns:
+        `Dataset`.
+
+    Raises:
+        InputError: if there is too little for what is asked.
+    """
+    if labels_per_class is not None and labels_per_class < 1:
+        raise InputError(
+            f"At least one label a class is needed. Received: "
+            f"labels_per_class={labels_per_class}"
+        )
+    notices = list(found.notices)
+    if found.enlarged:
+        total = sum(map(len, found.splits.values()))
+        size = found.splits["train"].images.shape[1]
+        notices.append(
+            f"{found.enlarged} of {total} pictures are smaller than {size} pixels and "
+            f"were enlarged."
+        )
+    train, validation, test = _split_test(found, notices)
+    if labels_per_class is not None:
+        train = _draw(train, found.classes, labels_per_class, seed)
+    train, validation = _split_validation(train, validation, seed, notices)
+    return Dataset(spec, found.classes, train, validation, test, tuple(notices))
+
+
+def load_dataset(spec, *, labels_per_class=None, seed=0, **options):
+    """Reads a source and draws the splits it lacks.
+
+    Args:
+        spec: "folder:PATH", "tfds:NAME" or "npz:FILE".
+        labels_per_class: As for `draw_dataset`.
+        seed: As for `draw_dataset`.
+        **options: `size`, `channels`, `skip_bad` and `on_progress`, for `read_source`.
 
     Returns:
         `Dataset`.
@@ -67,37 +119,29 @@ def load_dataset(
     Raises:
         InputError: if the data can't be used, or is too little for what is asked.
     """
-    kind, _, place = spec.partition(":")
-    if kind not in ("folder", "tfds", "npz") or not place:
-        raise InputError(
-            f"Data is given as folder:PATH, tfds:NAME or npz:FILE. Received: {spec}"
-        )
-    if labels_per_class is not None and labels_per_class < 1:
-        raise InputError(
-            f"At least one label a class is needed. Received: "
-            f"labels_per_class={labels_per_class}"
-        )
-    if kind == "folder":
-        found = read_folder(place, size, channels, on_progress, skip_bad=skip_bad)
-    elif kind == "tfds":
-        found = read_tfds(place, size, channels, on_progress)
-    else:
-        found = read_npz(place, size, channels, on_progress)
-    notices = list(found.notices)
-    if found.enlarged:
-        total = sum(map(len, found.splits.values()))
-        notices.append(
-            f"{found.enlarged} of {total} pictures are smaller than {size} pixels and "
-            f"were enlarged."
-        )
-    train, validation, test = _split_test(found, seed, notices)
-    if labels_per_class is not None:
-        train = _draw(train, found.classes, labels_per_class, seed)
-    train, validation = _split_validation(train, validation, seed, notices)
-    return Dataset(spec, found.classes, train, validation, test, tuple(notices))
+    found = read_source(spec, **options)
+    return draw_dataset(spec, found, labels_per_class=labels_per_class, seed=seed)
 
 
-def _split_test(found, seed, notices):
+def all_to_test(found):
+    """What a source has to test on: its test split, else everything.
+
+    Args:
+        found: What `read_source` found.
+
+    Returns:
+        `Examples`.
+    """
+    splits = found.splits
+    parts = [splits["test"]] if "test" in splits else list(splits.values())
+    return Examples(
+        np.concatenate([part.images for part in parts]),
+        np.concatenate([part.labels for part in parts]),
+        sum((part.names for part in parts), ()),
+    )
+
+
+def _split_test(found, notices):
     """The three splits; only validation can be None."""
     train, classes = found.splits["train"], found.classes
     counts = np.bincount(train.labels, minlength=len(classes))
@@ -117,18 +161,16 @@ def _split_test(found, seed, notices):
             f"{'' if needed == 1 else ' and to test on, so it needs at least two'}."
         )
     if test is None:
-        train, test = _hold_out(train, np.random.default_rng([seed, 0]))
+        train, test = _hold_out(train, np.random.default_rng(0))
         notices.append(
             f"There is no test split: a fifth of each class, {len(test)} examples in "
-            f"all, was set aside by seed {seed}."
+            f"all, was set aside."
         )
     return train, validation, test
 
 
 def _draw(train, classes, labels_per_class, seed):
     """The same number of examples of each class."""
-    from hornbook.zoo.data.hornbook_digits import draw_few
-
     counts = np.bincount(train.labels, minlength=len(classes))
     if counts.min() < labels_per_class:
         raise InputError(

@@ -12,7 +12,7 @@ from hornbook.zoo.files import replacing, write_json
 from hornbook.zoo.finetune import plots
 from hornbook.zoo.finetune.arms import ARMS
 from hornbook.zoo.finetune.progress import Progress
-from hornbook.zoo.finetune.run import load_job_data
+from hornbook.zoo.finetune.run import draw_job_data, read_job_source
 from hornbook.zoo.finetune.score import score
 from hornbook.zoo.finetune.train import train_arm
 
@@ -42,10 +42,11 @@ def compare_arms(folder, job, progress=None, seeds=SEEDS):
     cells.mkdir(exist_ok=True)
     chosen = list(range(job.seed, job.seed + seeds))
     results = {name: [] for name in ARMS}
+    found = read_job_source(job, progress)
     with progress.stage("compare", len(chosen) * len(ARMS)) as update:
         for place, seed in enumerate(chosen):
             seeded = replace(job, seed=seed)
-            dataset = load_job_data(seeded)
+            dataset = draw_job_data(seeded, found)
             for number, name in enumerate(ARMS):
                 cell = _cell(cells / f"{name}-{seed}", name, seeded, dataset)
                 results[name].append(cell)

@@ -10,9 +10,12 @@ class Progress:
     """Silent. The command line has one that draws bars with the time left."""
 
     @contextlib.contextmanager
-    def stage(self, title, total):
-        """A stretch of work of `total` steps; yields `update(completed, **numbers)`."""
-        yield lambda completed, **numbers: None
+    def stage(self, title, total=None):
+        """A stretch of work of `total` steps, if that is known yet.
+
+        Yields `update(completed, total=None, **numbers)`.
+        """
+        yield lambda completed, total=None, **numbers: None
 
 
 class ReportProgress(keras.callbacks.Callback):

@@ -33,22 +33,35 @@ def free_folder(parent="runs"):
     return Path(parent) / str(number)
 
 
-def load_job_data(job, on_progress=None):
+def read_job_source(job, progress=None):
     """Reads the pictures that a job asks for, at the size its backbone wants.
 
     Raises:
-        InputError: if anything about the data or the backbone is wrong.
+        InputError: if the data or the backbone can't be used.
     """
-    from hornbook.zoo.data.sources import load_dataset
+    from hornbook.zoo.data.sources import read_source
 
     height, _, channels = read_card(job.backbone)["input_shape"]
-    return load_dataset(
-        job.data,
-        size=height + MARGIN,
-        channels=channels,
-        labels_per_class=job.labels_per_class,
-        seed=job.seed,
-        skip_bad=job.skip_bad,
+    with (progress or Progress()).stage("read") as update:
+        return read_source(
+            job.data,
+            size=height + MARGIN,
+            channels=channels,
+            skip_bad=job.skip_bad,
+            on_progress=lambda done, total: update(done, total=total),
+        )
+
+
+def draw_job_data(job, found):
+    """Draws the job's labelled examples from what its source holds.
+
+    Raises:
+        InputError: if there are too few.
+    """
+    from hornbook.zoo.data.sources import draw_dataset
+
+    return draw_dataset(
+        job.data, found, labels_per_class=job.labels_per_class, seed=job.seed
     )
 
 
@@ -62,13 +75,14 @@ def fingerprint(dataset):
     return digest.hexdigest()
 
 
-def create(job, folder, command):
+def create(job, folder, command, progress=None):
     """Checks everything a job needs, then makes its run folder.
 
     Args:
         job: A `Job`.
         folder: Path of the run folder; must be absent or empty.
         command: What the user typed, for the record.
+        progress: A `Progress`; silent by default.
 
     Returns:
         The data set.
@@ -83,7 +97,7 @@ def create(job, folder, command):
             f"--resume. Received: {folder}"
         )
     weights_path(job.backbone)
-    dataset = load_job_data(job)
+    dataset = draw_job_data(job, read_job_source(job, progress))
     folder.mkdir(parents=True, exist_ok=True)
     height, _, channels = read_card(job.backbone)["input_shape"]
     config = {
@@ -134,7 +148,7 @@ def is_complete(folder):
     return (Path(folder) / "metrics.json").is_file()
 
 
-def reopen(folder):
+def reopen(folder, progress=None):
     """The job and the data of a run to go on with.
 
     Raises:
@@ -142,7 +156,7 @@ def reopen(folder):
     """
     config = read_config(folder)
     job = Job.from_config(config)
-    dataset = load_job_data(job)
+    dataset = draw_job_data(job, read_job_source(job, progress))
     if fingerprint(dataset) != config["data_sha256"]:
         raise InputError(
             f"The data has changed since the run began, so it can't be resumed "

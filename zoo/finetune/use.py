@@ -4,7 +4,7 @@ import numpy as np
 from scipy.stats import binomtest
 
 from hornbook.zoo.data.images import read_image
-from hornbook.zoo.data.sources import load_dataset
+from hornbook.zoo.data.sources import all_to_test, load_dataset, read_source
 from hornbook.zoo.errors import InputError
 from hornbook.zoo.finetune.run import open_model
 
@@ -38,38 +38,42 @@ def predict_files(folder, paths, top=3):
 
 
 def evaluate_run(folder, spec=None, skip_bad=False):
-    """Scores a finished run on the test split of a data set.
+    """Scores a finished run on pictures it was not trained on.
 
     Args:
         folder: A finished run folder.
-        spec: "folder:PATH", "tfds:NAME" or "npz:FILE"; None for the run's own data.
+        spec: "folder:PATH", "tfds:NAME" or "npz:FILE": its test split counts, or all of
+            it where it has none. None for the test examples of the run itself.
         skip_bad: Leave out files that can't be read.
 
     Returns:
         Dict with `data`, `count`, `correct`, `accuracy` and Wilson's 95 % `interval`.
 
     Raises:
-        InputError: if the run or the data can't be used, or their classes differ.
+        InputError: if the run or the data can't be used, or a class is not the run's.
     """
     model, config = open_model(folder)
-    dataset = load_dataset(
-        spec or config["data"],
-        size=config["image_size"],
-        channels=config["channels"],
-        seed=config["seed"],
-        skip_bad=skip_bad or config["skip_bad"],
-    )
-    if list(dataset.classes) != config["classes"]:
+    shape = {"size": config["image_size"], "channels": config["channels"]}
+    if spec is None or spec == config["data"]:
+        spec = config["data"]
+        skip_bad = skip_bad or config["skip_bad"]
+        dataset = load_dataset(spec, **shape, seed=config["seed"], skip_bad=skip_bad)
+        classes, examples = dataset.classes, dataset.test
+    else:
+        found = read_source(spec, **shape, skip_bad=skip_bad)
+        classes, examples = found.classes, all_to_test(found)
+    known = config["classes"]
+    if unknown := [name for name in classes if name not in known]:
         raise InputError(
-            f"The model knows the classes {', '.join(config['classes'])}; the data has "
-            f"{', '.join(dataset.classes)}. Received: {spec}"
+            f"The model does not know {', '.join(unknown)}; it knows "
+            f"{', '.join(known)}. Received: {spec}"
         )
-    probabilities = model.predict(dataset.test.images, batch_size=50, verbose=0)
-    correct = int((probabilities.argmax(axis=1) == dataset.test.labels).sum())
-    count = len(dataset.test.labels)
+    labels = np.array([known.index(name) for name in classes])[examples.labels]
+    guesses = model.predict(examples.images, batch_size=50, verbose=0).argmax(axis=1)
+    correct, count = int((guesses == labels).sum()), len(labels)
     interval = binomtest(correct, count).proportion_ci(method="wilson")
     return {
-        "data": dataset.name,
+        "data": spec,
         "count": count,
         "correct": correct,
         "accuracy": correct / count,

@@ -117,12 +117,12 @@ def finetune(
 
     if resume is not None:
         folder = resume
-        job, dataset = run.reopen(folder)
+        job, dataset = run.reopen(folder, bars)
     else:
         job = Job(**given)
         folder = out or run.free_folder()
         dataset = run.create(
-            job, folder, command=shlex.join(["hornbook", *sys.argv[1:]])
+            job, folder, command=shlex.join(["hornbook", *sys.argv[1:]]), progress=bars
         )
     say(_describe(job, dataset, folder))
     for notice in dataset.notices:
@@ -190,12 +190,12 @@ def _comparison(compare):
 def evaluate(
     run: Run,
     data: Annotated[
-        str | None, typer.Option(help=f"{DATA}. Default: the run's own.")
+        str | None, typer.Option(help=f"{DATA}. Default: the run's own test.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     skip_bad: Annotated[bool, typer.Option(help="Leave out unreadable files.")] = False,
 ):
-    """Test a fine-tuned model on the test split of some data."""
+    """Test a fine-tuned model: on a test split, or on all of data without one."""
     quiet()
     from hornbook.zoo.finetune.use import evaluate_run
 

@@ -21,8 +21,8 @@ class Bars:
         self.console = Console(stderr=True)
 
     @contextlib.contextmanager
-    def stage(self, title, total):
-        """Shows one stage; yields `update(completed, **numbers)`."""
+    def stage(self, title, total=None):
+        """Shows one stage; yields `update(completed, total=None, **numbers)`."""
         with Progress(
             TextColumn("{task.description:>14}"),
             BarColumn(),
@@ -37,14 +37,15 @@ class Bars:
             task = bars.add_task(title, total=total, numbers="")
             latest = {}
 
-            def update(completed, **numbers):
+            def update(completed, total=None, **numbers):
                 latest.update(numbers)
                 text = "  ".join(
                     f"{name} {value:.3f}" for name, value in latest.items()
                 )
-                bars.update(task, completed=completed, numbers=text)
+                bars.update(task, completed=completed, total=total, numbers=text)
 
             yield update
         if not sys.stderr.isatty():
             numbers = "".join(f", {name} {value:.3f}" for name, value in latest.items())
-            self.console.print(f"{title}: {total} steps{numbers}", highlight=False)
+            steps = f"{bars.tasks[task].total or 0:.0f} steps"
+            self.console.print(f"{title}: {steps}{numbers}", highlight=False)

@@ -139,10 +139,8 @@ def test_small_images_fail_in_a_graph_of_unknown_size(size):
         y = images(9, 9)
         np.testing.assert_array_equal(crop(y), ten(y, 5, 5))
     else:  # every size is known when JAX and torch run
-        crop, error = (
-            keras.Model(i := keras.Input((None, None, 3)), layer(i)),
-            ValueError,
-        )
+        inputs = keras.Input((None, None, 3))
+        crop, error = keras.Model(inputs, layer(inputs)), ValueError
     with pytest.raises(error):
         crop(x)
 

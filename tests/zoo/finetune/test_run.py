@@ -62,6 +62,25 @@ def test_the_model_on_disk_scores_what_the_metrics_say(finished_run):
     assert low < result["accuracy"] < high
 
 
+def test_other_data_is_tested_on_whole_and_by_the_names_of_its_classes(
+    finished_run, tmp_path
+):
+    folder, _, dataset, metrics = finished_run
+    test = dataset.test
+    chosen = test.labels != 1
+    labels = np.where(test.labels[chosen] == 0, 1, 0)  # sorted the other way round
+    arrays = {"x": test.images[chosen], "y": labels}
+    np.savez(tmp_path / "two.npz", **arrays, classes=np.array(["two", "zero"]))
+    result = use.evaluate_run(folder, f"npz:{tmp_path / 'two.npz'}")
+    confusion = np.array(metrics["confusion"])
+    assert result["count"] == chosen.sum()
+    assert result["correct"] == confusion[0, 0] + confusion[2, 2]
+
+    np.savez(tmp_path / "new.npz", **arrays, classes=np.array(["two", "three"]))
+    with pytest.raises(InputError, match="does not know three; it knows zero, one"):
+        use.evaluate_run(folder, f"npz:{tmp_path / 'new.npz'}")
+
+
 def test_predictions_of_a_file_are_the_model_s(finished_run, tmp_path):
     from PIL import Image
 
