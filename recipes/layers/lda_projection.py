@@ -11,7 +11,7 @@ Source:  Rao, "The Utilization of Multiple Measurements in Problems of Biologica
          for Computing the Sample Variance", The American Statistician 1983.
 Differs: from scikit-learn's `shrinkage`: features are standardised first, and only the
          scatter within classes shrinks, not the one between them.
-Needs:   keras>=3.
+Needs:   keras>=3.12.
 """
 
 import math

@@ -8,7 +8,7 @@ Not for: features with outliers, which squeeze all else (`keras.layers.Normaliza
          images whose range is known (`keras.layers.Rescaling`).
 Source:  scikit-learn's `MinMaxScaler`.
 Differs: from there: a feature that was constant becomes `low`, whatever comes.
-Needs:   keras>=3.
+Needs:   keras>=3.12.
 """
 
 import math
@@ -59,9 +59,8 @@ class MinMaxScaling(keras.layers.Layer):
     def __init__(self, axis=-1, low=0.0, high=1.0, **kwargs):
         # Inputs must not be rounded to float16 before their minimum is taken off.
         super().__init__(autocast=False, **kwargs)
-        axes = (
-            () if axis is None else axis if isinstance(axis, list | tuple) else [axis]
-        )
+        axes = [] if axis is None else axis
+        axes = tuple(axes) if isinstance(axes, list | tuple) else (axes,)
         if not all(type(each) is int and each != 0 for each in axes):
             raise ValueError(
                 "`axis` must be an int, a tuple of ints or None, and leave out the "
@@ -72,11 +71,11 @@ class MinMaxScaling(keras.layers.Layer):
                 "`low` and `high` must be finite, `low` the smaller. "
                 f"Received: low={low}, high={high}"
             )
-        self.axis = tuple(axis) if isinstance(axis, list) else axis
+        self.axis = axes if isinstance(axis, list) else axis
         self.low = low
         self.high = high
         self.adapted = False
-        self._axes = tuple(axes)
+        self._axes = axes
 
     def adapt(self, data):
         """Takes the least and the largest values from data.

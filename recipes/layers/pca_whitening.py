@@ -10,7 +10,7 @@ Not for: plain standardisation (`keras.layers.Normalization`); large images, who
 Source:  Kessy, Lewin and Strimmer, "Optimal Whitening and Decorrelation", The American
          Statistician 2018. One pass by Chan, Golub and LeVeque, "Algorithms for
          Computing the Sample Variance", The American Statistician 1983.
-Needs:   keras>=3.
+Needs:   keras>=3.12.
 """
 
 import math

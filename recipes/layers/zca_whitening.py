@@ -10,7 +10,7 @@ Source:  Bell and Sejnowski, "The 'Independent Components' of Natural Scenes are
          Filters", Vision Research 1997; Kessy, Lewin and Strimmer, "Optimal Whitening
          and Decorrelation", The American Statistician 2018. One pass by Chan, Golub
          and LeVeque, "Algorithms for Computing the Sample Variance", 1983.
-Needs:   keras>=3.
+Needs:   keras>=3.12.
 """
 
 import math

@@ -150,7 +150,9 @@ def test_members_of_one_architecture_and_name(tmp_path):
     assert len({m.name for m in members}) == 1
     ensemble = Ensemble(members)
     np.testing.assert_allclose(numpy(ensemble(x)), expected, atol=1e-6)
-    ensemble.compile("sgd", "sparse_categorical_crossentropy", ["accuracy"])
+    ensemble.compile(
+        "sgd", loss="sparse_categorical_crossentropy", metrics=["accuracy"]
+    )
     ensemble.save(tmp_path / "ensemble.keras")
     again = keras.models.load_model(tmp_path / "ensemble.keras")
     for model in (ensemble, again):
