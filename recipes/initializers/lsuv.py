@@ -6,7 +6,7 @@ When:    deep networks without normalisation layers; activations of unknown gain
 Not for: pretrained weights; recurrent layers; networks whose norms do this anyway.
 Source:  Mishkin and Matas, "All You Need Is a Good Init", ICLR 2016.
 Differs: within 1 % of unit variance, where they stop at 10 %.
-Needs:   keras>=3.
+Needs:   keras>=3.12.
 """
 
 import contextlib

@@ -11,15 +11,15 @@ Source:  Loshchilov and Hutter, "Decoupled Weight Decay Regularization", ICLR 20
 Needs:   keras>=3.
 """
 
-NAMES = ("bias", "gamma", "beta", "alpha")
+NAMES = ("bias", "gamma", "beta", "scale", "alpha")
 
 
 def weight_decay_mask(model):
     """Lists the trainable variables to leave out of weight decay.
 
     These are all with fewer than two axes, and those whose name ends in `bias`,
-    `gamma`, `beta` or `alpha`, since some have more: the biases of attention and
-    `GRU`, a norm over several axes, `PReLU`. Kernels and embeddings remain, to decay.
+    `gamma`, `beta`, `scale` or `alpha`, since some have more: the biases of attention
+    and `GRU`, norms over several axes, `PReLU`. Kernels and embeddings go on decaying.
 
     Hand it to the optimizer before `fit`, whose compiled step goes on with what it
     began with:

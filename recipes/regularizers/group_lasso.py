@@ -30,15 +30,15 @@ class GroupLasso(keras.regularizers.Regularizer):
     At 0 its gradient is 0, a subgradient, so weights that start at 0 are not NaN.
 
     **No group gets to 0 itself.** Even there the penalty pulls with `factor`, so
-    steps overshoot and a group swings about 0. How far, as its root mean square, on
-    least squares with noise:
+    steps overshoot and a group swings about 0. How far at most, as its root mean
+    square, was measured on noisy least squares, with the rate η:
 
-    | optimizer, rate η   | swing            |
-    |---------------------|------------------|
-    | `SGD`               | to 2 η `factor`  |
-    | `SGD`, momentum 0.9 | to 10 η `factor` |
-    | `Adam`              | to η             |
-    | any, η going to 0   | below 1e-4       |
+    | optimizer           | swing         |
+    |---------------------|---------------|
+    | `SGD`               | 2 η `factor`  |
+    | `SGD`, momentum 0.9 | 10 η `factor` |
+    | `Adam`              | η             |
+    | any, η going to 0   | below 1e-4    |
 
     So end with a small rate, ask `zero_groups`, and set those to 0. Zeros on the way
     would take a proximal step after each update, which a penalty cannot.

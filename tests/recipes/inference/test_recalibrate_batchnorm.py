@@ -250,6 +250,8 @@ def test_masked_steps_are_left_out():
     x[3] = 0
     model = keras.Sequential([keras.Input((7, 4)), keras.layers.Masking(), BatchNorm()])
     recalibrate_batchnorm(model, [x[:3], x[3:4], x[4:]])  # one has no step at all
+    with pytest.raises(ValueError, match=r"gets no inputs.*Received: data="):
+        recalibrate_batchnorm(model, x[3:4])
     kept = x[np.any(x != 0, axis=-1)].astype("float64")
     assert_close(statistics(model), [kept.mean(0), kept.var(0)])
 

@@ -15,6 +15,7 @@ def model_of_everything():
     x = keras.layers.Embedding(10, 6, name="embedding")(words)
     x = keras.layers.MultiHeadAttention(2, 3, name="attention")(x, x)
     x = keras.layers.LayerNormalization(axis=(1, 2), name="norm")(x)
+    x = keras.layers.RMSNormalization(axis=(1, 2), name="rms")(x)
     x = keras.layers.PReLU(name="prelu")(x)
     x = keras.layers.GRU(3, name="gru")(x)
     x = keras.layers.BatchNormalization(name="batch_norm")(x)
@@ -38,7 +39,7 @@ def fill(model):
 def test_lists_biases_norms_and_slopes():
     model = model_of_everything()
     chosen = weight_decay_mask(model)
-    names = {"bias", "gamma", "beta", "alpha"}
+    names = {"bias", "gamma", "beta", "scale", "alpha"}
     assert {v.name for v in chosen} == names
     ids = {id(v) for v in chosen}
     left = [v.name for v in model.trainable_variables if id(v) not in ids]
@@ -47,10 +48,11 @@ def test_lists_biases_norms_and_slopes():
     )
     # A rule by rank alone would decay these.
     ranks = {v.path: len(v.shape) for v in chosen if len(v.shape) > 1}
-    assert sorted(ranks.values()) == [2] * 7
+    assert sorted(ranks.values()) == [2] * 8
     assert {path.partition("/")[0] for path in ranks} == {
         "attention",
         "norm",
+        "rms",
         "prelu",
         "gru",
     }
@@ -65,7 +67,7 @@ def test_adamw_leaves_them_exactly_and_decays_the_rest():
     for _ in range(3):
         optimizer.apply([ops.zeros(v.shape) for v in variables], variables)
     for v, old in zip(variables, before, strict=True):
-        if v.name in ("bias", "gamma", "beta", "alpha"):
+        if v.name in ("bias", "gamma", "beta", "scale", "alpha"):
             np.testing.assert_array_equal(numpy(v), old)
         else:
             np.testing.assert_allclose(numpy(v), old * (1 - RATE * DECAY) ** 3, 1e-6)
