@@ -9,7 +9,7 @@ Not for: several processes; random numbers from outside the model and its data, 
 Source:  keras.callbacks.BackupAndRestore.
 Differs: it saves seed generators, the other callbacks, History and the random states
          of Python, NumPy and torch too, publishes atomically and checks sums.
-Needs:   keras>=3.12.
+Needs:   keras>=3.12; torch where that is the backend.
 """
 
 import contextlib
