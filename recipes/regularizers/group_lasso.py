@@ -30,8 +30,8 @@ class GroupLasso(keras.regularizers.Regularizer):
     At 0 its gradient is 0, a subgradient, so weights that start at 0 are not NaN.
 
     **No group gets to 0 itself.** Even there the penalty pulls with `factor`, so
-    steps overshoot and a group swings about 0. How far at most, as its root mean
-    square, was measured on noisy least squares, with the rate η:
+    steps overshoot and a group swings about 0. About how far at most, as its
+    root mean square, measured on noisy least squares with the rate η:
 
     | optimizer           | swing         |
     |---------------------|---------------|

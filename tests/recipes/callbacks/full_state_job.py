@@ -5,13 +5,14 @@
 Trains without a disturbance, and again as often as there are KILLs, each time in a new
 process that goes on where the one before was killed. Writes what both end with to
 `FOLDER/whole.npz` and `FOLDER/killed.npz`, and prints as JSON how many epochs each
-process found done. SAVER is `FullState` or `BackupAndRestore`. KILL is one of
+process found done, or null where none was left. SAVER is `FullState` or
+`BackupAndRestore`. KILL is one of
 
     SECONDS     after that time, counted from the begin of the second epoch
     batch:N     within an epoch, after N batches of this process
     arrays:N    with half of the N-th state's arrays on disk
     latest:N    before the N-th state is published
-    removal:N   after it was published, before the older one is removed
+    removal:N   before the N-th state that another replaced is removed
 """
 
 import io
@@ -178,7 +179,6 @@ def set_up_kill(moment):
     if kind == "latest":
         kill_at(int(number), os, "replace", lambda *args: None)
     if kind == "removal":
-        # The second state of a process is the first to have an older one.
         kill_at(int(number), pathlib.Path, "unlink", lambda path: None)
     return []
 

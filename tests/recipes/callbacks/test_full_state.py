@@ -156,7 +156,6 @@ def check_killed(folder, *moments):
     rates, epochs = whole["history learning_rate"], whole["epoch"]
     assert rates[-1] < rates[0]
     assert epochs[-1] < 19
-    assert done == sorted(done)
     assert sum(key.endswith("seed_generator_state") for key in whole) == 3
     kept = sorted(path.name for path in (folder / "killed").iterdir())
     assert kept == [f"epoch-{epochs[-1] + 1:05d}.npz", "latest"]
@@ -164,17 +163,17 @@ def check_killed(folder, *moments):
 
 
 def test_killed_training_ends_as_an_undisturbed_one(tmp_path):
-    at_random = f"{random.uniform(0, 0.5):.3f}"
+    at_random = f"{random.uniform(0, 0.3):.3f}"
     done = check_killed(tmp_path, "arrays:2", "latest:1", at_random)
     assert done[:3] == [0, 1, 1]
 
 
 @pytest.mark.slow
 def test_ten_kills(tmp_path):
-    at_random = [f"{random.uniform(0, 0.5):.3f}" for _ in range(4)]
-    moments = ["arrays:1", "latest:1", *at_random[:2], "batch:5", "removal:2"]
-    done = check_killed(tmp_path, *moments, "batch:13", "arrays:1", *at_random[2:])
-    assert done[:3] == [0, 0, 0]
+    at_random = [f"{random.uniform(0, 0.15):.3f}" for _ in range(4)]
+    moments = ["arrays:1", "latest:1", "batch:5", "removal:2", "batch:13", "arrays:1"]
+    done = check_killed(tmp_path, *moments, *at_random)
+    assert done[:7] == [0, 0, 0, 0, 3, 4, 4]
 
 
 @pytest.mark.slow
