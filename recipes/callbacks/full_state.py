@@ -7,8 +7,8 @@ Not for: several processes; random numbers from outside the model and its data, 
          unseeded `keras.random` calls (Keras's global generator is not public),
          TensorFlow's own generators, shuffled tf.data.
 Source:  keras.callbacks.BackupAndRestore.
-Differs: it saves seed generators, the other callbacks, History and the random states
-         of Python, NumPy and torch too, publishes atomically and checks sums.
+Differs: also saves seed generators, the other callbacks, History and the random states
+         of Python, NumPy and torch; publishes atomically, and verifies a checksum.
 Needs:   keras>=3.12; torch where that is the backend.
 """
 
@@ -45,8 +45,9 @@ class FullState(keras.callbacks.Callback):
 
     To be the same to the last bit, the script must be deterministic: it calls
     `keras.utils.set_random_seed`, and on TensorFlow
-    `tf.config.experimental.enable_op_determinism`; its data depend on nothing but
-    the epoch (as `SeededBatches` do), and it fits with `shuffle=False`.
+    `tf.config.experimental.enable_op_determinism`; its training data depend on
+    nothing but the epoch (as `SeededBatches` do) and its validation data on nothing;
+    and it fits with `shuffle=False`.
 
     Each state is one file, `epoch-00003.npz`, with no pickle in it. It is complete and
     on disk before the file `latest` is replaced, which names it with its sha256. So a

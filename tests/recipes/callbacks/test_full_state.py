@@ -181,7 +181,7 @@ def test_backup_and_restore_ends_elsewhere(tmp_path):
     whole, killed, done = train(tmp_path, "batch:20", saver="BackupAndRestore")
     assert done == [0, 1]
     assert any((whole[k] != killed[k]).any() for k in whole if k.startswith("model"))
-    assert len(killed["epoch"]) < len(whole["epoch"])
+    assert killed["epoch"][0] == 1  # Its History lacks what was before.
 
 
 OPTIMIZERS = {

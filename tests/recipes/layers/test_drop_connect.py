@@ -24,7 +24,7 @@ def kept(outputs, rate):
     return ones
 
 
-@pytest.mark.parametrize("rate", [0.1, 0.3, 0.5, 0.77])
+@pytest.mark.parametrize("rate", [0.002, 0.3, 0.5, 0.77])
 def test_rate_by_a_binomial_test(rate):
     layer = dense((500, 400), rate)
     mask = kept(layer(np.eye(500, dtype="float32"), training=True), rate)
@@ -40,9 +40,8 @@ def test_rate_by_a_binomial_test(rate):
 def test_weights_from_one_random_word_are_independent():
     """The four that share a word lie a quarter of the last axis apart."""
     rate = 0.3
-    mask = kept(
-        dense((1000, 400), rate)(np.eye(1000, dtype="float32"), training=True), rate
-    )
+    layer, x = dense((500, 400), rate), np.eye(500, dtype="float32")
+    mask = np.concatenate([kept(layer(x, training=True), rate) for _ in range(2)])
     lanes = mask.reshape(1000, 4, 100).swapaxes(0, 1).reshape(4, -1)
     correlations = np.corrcoef(lanes)[np.triu_indices(4, 1)]
     assert (np.abs(correlations) < 4 / np.sqrt(lanes.shape[1]) + 0.004).all()
@@ -62,9 +61,8 @@ def test_mean_over_masks_is_the_kernel():
 
 
 def test_masks_differ_between_steps_and_repeat_with_the_seed():
-    x = np.eye(20, dtype="float32")
-    layer, again = dense((20, 30), 0.5, seed=3), dense((20, 30), 0.5, seed=3)
-    other = dense((20, 30), 0.5, seed=4)
+    x = np.eye(30, dtype="float32")
+    layer, again, other = (dense((30, 40), 0.5, seed=seed) for seed in (3, 3, 4))
     first, second = (kept(layer(x, training=True), 0.5) for _ in range(2))
     assert 0.4 < (first != second).mean() < 0.6
     np.testing.assert_array_equal(first, kept(again(x, training=True), 0.5))
@@ -73,8 +71,8 @@ def test_masks_differ_between_steps_and_repeat_with_the_seed():
 
 
 def test_one_mask_a_batch():
-    layer = dense((6, 40), 0.5)
-    x = np.broadcast_to(np.eye(6, dtype="float32"), (9, 6, 6))
+    layer = dense((30, 40), 0.5)
+    x = np.broadcast_to(np.eye(30, dtype="float32"), (9, 30, 30))
     masks = kept(layer(x, training=True), 0.5)
     np.testing.assert_array_equal(masks, np.broadcast_to(masks[:1], masks.shape))
 
