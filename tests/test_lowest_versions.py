@@ -14,11 +14,11 @@ ROOT = Path(__file__).parents[1]
 def floors():
     """Each direct requirement at its lowest version."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    extras = project["optional-dependencies"]["test"]
+    extras = project["optional-dependencies"]
+    extras = extras["jax"] + extras["torch"] + extras["test"]
     for requirement in project["dependencies"] + extras:
-        if not requirement.startswith("hornbook["):
-            name, low = re.match(r"([\w-]+)>=([\w.]+)", requirement).groups()
-            yield f"{name}=={low}"
+        if found := re.match(r"([\w-]+)>=([\w.]+)", requirement):
+            yield "{}=={}".format(*found.groups())
 
 
 @pytest.mark.slow

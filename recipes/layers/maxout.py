@@ -9,8 +9,6 @@ Source:  Goodfellow et al., "Maxout Networks", ICML 2013.
 Needs:   keras>=3.
 """
 
-import functools
-
 import keras
 from keras import ops
 
@@ -132,12 +130,12 @@ class Maxout(keras.layers.Layer):
 
     def call(self, inputs):
         """Returns the largest piece of each unit."""
-        pieces = ops.split(ops.matmul(inputs, self.kernel), self.pieces, axis=-1)
+        x = ops.matmul(inputs, self.kernel)
+        # An axis for the pieces, and not the last one: fastest, forward and backward.
+        x = ops.reshape(x, (*ops.shape(x)[:-1], self.pieces, self.units))
         if self.use_bias:
-            # Adding after the split spares a pass over memory, there and back.
-            biases = ops.split(self.bias, self.pieces)
-            pieces = [ops.add(x, b) for x, b in zip(pieces, biases, strict=True)]
-        return functools.reduce(ops.maximum, pieces)
+            x = ops.add(x, ops.reshape(self.bias, (self.pieces, self.units)))
+        return ops.max(x, axis=-2)
 
     def compute_output_shape(self, input_shape):
         """Replaces the last axis by `units`."""

@@ -26,6 +26,13 @@ def test_is_the_formula(pieces, shape):
     np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-6)
 
 
+def test_takes_two_unknown_axes():
+    inputs = keras.Input((None, 6))
+    model = keras.Model(inputs, Maxout(7)(inputs))
+    assert model.output_shape == (None, None, 7)
+    assert model.predict(np.ones((2, 3, 6)), verbose=0).shape == (2, 3, 7)
+
+
 def test_one_piece_of_zeros_is_relu():
     x = np.random.default_rng(0).normal(size=(8, 3)).astype("float32")
     layer = Maxout(4, use_bias=False)
