@@ -173,15 +173,11 @@ class MaxoutConv2D(keras.layers.Layer):
             dilation_rate=self.dilation_rate,
         )
         # An axis for the pieces, and not the last one: fastest, forward and backward.
-        axis, shape, split = (
-            self.channel_axis,
-            ops.shape(x),
-            (self.pieces, self.filters),
-        )
+        shape, axis = ops.shape(x), self.channel_axis
+        split = (self.pieces, self.filters)
         x = ops.reshape(x, (*shape[:axis], *split, *shape[axis + 1 :]))
         if self.use_bias:
-            ones = (1,) * (3 - axis)
-            x = ops.add(x, ops.reshape(self.bias, (*split, *ones)))
+            x = ops.add(x, ops.reshape(self.bias, (*split, *(1,) * (3 - axis))))
         return ops.max(x, axis=axis)
 
     def compute_output_shape(self, input_shape):
