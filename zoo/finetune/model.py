@@ -27,9 +27,9 @@ def build_classifier(backbone, head):
 
     BatchNormalization goes on learning its statistics. Held to those of the
     pretraining, head first and then all loses 2.7 points on photo digits with 5 labels
-    a class (81.1 % instead of 83.8 % on development digits, the same three draws; 82.1 %
-    at the rate that suits it better). To hold them takes `layer.trainable = False`:
-    Keras 3's `fit` overrides `backbone(x, training=False)`.
+    a class (81.1 % instead of 83.8 % on development digits, the same three draws;
+    82.1 % at the rate that suits it better). To hold them takes `layer.trainable =
+    False`: Keras 3's `fit` overrides `backbone(x, training=False)`.
 
     Args:
         backbone: Model from crops to features.
