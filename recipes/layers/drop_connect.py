@@ -141,8 +141,7 @@ class DropConnect(keras.layers.Wrapper):
             means.append((v, v.value * ((one + other) / 2)))
             deviations.append((v, v.value * ((one - other) / 2)))
         mean = self._call_linear(means, inputs)
-        signed = inputs * self._signs(inputs, 0)
-        deviation = self._call_linear(deviations, signed)
+        deviation = self._call_linear(deviations, inputs * self._signs(inputs, 0))
         return self.layer.activation(mean + deviation * self._signs(mean, 2))
 
     def _call_gaussian(self, inputs):
