@@ -1,8 +1,10 @@
 """Every recipe, one idea a file. Importing this registers them all with Keras."""
 
 from hornbook.recipes import (
+    augmentation,
     callbacks,
     data,
+    diagnosis,
     inference,
     initializers,
     layers,
@@ -11,8 +13,10 @@ from hornbook.recipes import (
 )
 
 __all__ = [
+    "augmentation",
     "callbacks",
     "data",
+    "diagnosis",
     "inference",
     "initializers",
     "layers",

@@ -1,7 +1,19 @@
-"""Feeding data."""
+"""Feeding data, and data that moved."""
 
+from hornbook.recipes.data.covariate_shift_weights import (
+    CovariateShift,
+    covariate_shift_weights,
+)
+from hornbook.recipes.data.detect_shift import ShiftReport, detect_shift
+from hornbook.recipes.data.label_shift_weights import LabelShift, label_shift_weights
 from hornbook.recipes.data.seeded_batches import SeededBatches
 
 __all__ = [
+    "CovariateShift",
+    "LabelShift",
     "SeededBatches",
+    "ShiftReport",
+    "covariate_shift_weights",
+    "detect_shift",
+    "label_shift_weights",
 ]

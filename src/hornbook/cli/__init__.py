@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 import hornbook
-from hornbook.cli import data, finetune, recipes
+from hornbook.cli import data, finetune, recipes, shift
 from hornbook.zoo.errors import InputError
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 finetune.register(app)
+shift.register(app)
 recipes.register(app)
 data.register(app)
 

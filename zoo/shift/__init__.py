@@ -1,0 +1,1 @@
+"""Whether a test set's pictures are like the training set's, told in words."""

@@ -1,0 +1,153 @@
+"""What a comparison found, in words, as numbers, and as a page."""
+
+import base64
+import csv
+from pathlib import Path
+
+import jinja2
+
+from hornbook.recipes.data.covariate_shift_weights import NOTE
+from hornbook.recipes.data.detect_shift import CONCEPT, KIND
+from hornbook.zoo.files import replacing, write_json
+from hornbook.zoo.finetune.plots import save_figure
+from hornbook.zoo.shift.measures import WORDS
+from hornbook.zoo.shift.pictures import draw_contact_sheet, extremes
+
+DEGREES = ((0.6, "slightly"), (0.8, "clearly"), (1.01, "strongly"))  # by AUC
+
+
+def verdict(comparison):
+    """What was found, in a few sentences.
+
+    Args:
+        comparison: A `Comparison`.
+
+    Returns:
+        Text.
+    """
+    report = comparison.report
+    told = f"AUC {report.auc:.2f}, p = {report.p_value:.2g}"
+    if report.inputs_shifted:
+        degree = next(word for below, word in DEGREES if report.auc < below)
+        sentences = [f"The test pictures differ {degree} from the training's ({told})."]
+        looks = [
+            f"{WORDS[each.name][each.effect < 0]} ({each.effect:+.1f} sd)"
+            for each in comparison.measures
+            if each.p_value <= report.alpha and abs(each.effect) >= 0.2
+        ]
+        sentences.append(
+            f"They are {', '.join(looks)}."
+            if looks
+            else "Brightness, contrast and the like do not tell how: see the pictures."
+        )
+    else:
+        sentences = [f"The test pictures look like the training's ({told})."]
+    if report.class_p_value is not None:
+        told = f"p = {report.class_p_value:.2g}"
+        if report.classes_shifted:
+            moved = [
+                f"{each.name} ({each.train:.0%} to {each.test:.0%})"
+                for each in report.moved_classes[:5]
+            ]
+            named = f": {', '.join(moved)}" if moved else ""
+            sentences.append(f"The mix of predicted classes differs ({told}){named}.")
+        else:
+            sentences.append(f"The mix of predicted classes is the same ({told}).")
+    if report.inputs_shifted or report.classes_shifted:
+        sentences.append(KIND)
+    return " ".join(sentences)
+
+
+def as_dict(comparison, **given):
+    """What was found, as JSON has it.
+
+    Args:
+        comparison: A `Comparison`.
+        **given: What the user asked for.
+    """
+    report, label = comparison.report, comparison.label
+    covariate = comparison.covariate
+    classes = []
+    for k, each in enumerate(report.classes):
+        estimated = None if label is None else float(label.test_priors[k])
+        weight = None if label is None else float(label.class_weight[k])
+        classes.append({**each._asdict(), "estimated": estimated, "weight": weight})
+    return {
+        **given,
+        "verdict": verdict(comparison),
+        "counts": dict(zip(("train", "test"), comparison.counts, strict=True)),
+        "inputs": {
+            "shifted": report.inputs_shifted,
+            "auc": report.auc,
+            "p_value": report.p_value,
+            "alpha": report.alpha,
+            "compared": list(report.counts),
+        },
+        "measures": [each._asdict() for each in comparison.measures],
+        "class_mix": classes
+        and {
+            "shifted": report.classes_shifted,
+            "p_value": report.class_p_value,
+            "condition": label and label.condition,
+            "effective_size": label and label.effective_size,
+            "classes": classes,
+        },
+        "covariate_weights": {
+            "effective_size": covariate.effective_size,
+            "largest": float(covariate.sample_weight.max()),
+            "clipped": covariate.clipped,
+        },
+        "pictures": {
+            title: list(examples.names)
+            for title, examples in extremes(comparison).items()
+        },
+        "notices": list(comparison.notices),
+        "concept_shift": CONCEPT,
+        "weights_note": NOTE,
+    }
+
+
+def write_report(folder, comparison, found):
+    """Writes report.html, examples.png, shift.json and weights.csv into a folder.
+
+    Args:
+        folder: Folder, made where missing.
+        comparison: A `Comparison`.
+        found: What `as_dict` made of it.
+
+    Returns:
+        Path of the report.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with replacing(folder / "examples.png") as new:
+        save_figure(draw_contact_sheet(extremes(comparison)), new)
+        sheet = new.read_bytes()
+    write_json(folder / "shift.json", found)
+    _write_weights(folder / "weights.csv", comparison)
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    html = environment.get_template("report.html.j2").render(
+        found, sheet="data:image/png;base64," + base64.b64encode(sheet).decode()
+    )
+    with replacing(folder / "report.html") as new:
+        new.write_text(html, encoding="utf-8", errors="replace")
+    return folder / "report.html"
+
+
+def _write_weights(path, comparison):
+    """One line a training picture, with the weight for each kind of shift."""
+    label = comparison.label
+    weights = comparison.covariate.sample_weight.tolist()
+    columns = {"picture": comparison.names, "covariate": weights}
+    if label is not None:
+        columns["label"] = label.sample_weight.tolist()
+    with replacing(path) as new, open(new, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        writer.writerows(zip(*columns.values(), strict=True))
