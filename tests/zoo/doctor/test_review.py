@@ -298,3 +298,27 @@ def test_refuses_what_it_cannot_look_at():
         review(model, [])
     with pytest.raises(ValueError, match="Received: 0 examples"):
         review(model, (np.zeros((0, 8)), np.zeros(0)))
+
+
+# VGG has 13 and 16 layers of ReLU under Glorot's variance, and nothing to normalise
+# them: what was true of it is what the finding says. NASNet and MobileNet's kin only
+# take larger inputs.
+APPLICATIONS = [
+    *("ConvNeXtTiny", "DenseNet121", "EfficientNetB0", "EfficientNetV2B0"),
+    *("InceptionResNetV2", "InceptionV3", "MobileNet", "MobileNetV2"),
+    *("MobileNetV3Large", "MobileNetV3Small", "NASNetMobile", "ResNet50"),
+    *("ResNet50V2", "VGG16", "VGG19", "Xception"),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", APPLICATIONS)
+def test_says_nothing_false_of_keras_applications(name):
+    keras.utils.clear_session()
+    size = 224 if name == "NASNetMobile" else 96
+    model = getattr(keras.applications, name)(
+        weights=None, input_shape=(size, size, 3), classes=10
+    )
+    model.compile("adam", "sparse_categorical_crossentropy")
+    expected = ["glorot_before_relu"] if name.startswith("VGG") else []
+    assert rules(model) == expected
