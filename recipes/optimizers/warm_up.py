@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""WarmUp: a rate that rises to where any schedule, or a constant, begins.
+
+What:    a schedule of a few linear steps before another.
+When:    large batches, transformers, Adam's first steps, a pretrained backbone.
+Not for: `CosineDecay`, which has a warm-up of its own.
+Source:  Goyal et al., "Accurate, Large Minibatch SGD: Training ImageNet in 1 Hour",
+         arXiv:1706.02677, 2017.
+Differs: the first rate is a step above 0, not 0 or the rate for one device.
+Needs:   keras>=3.
+"""
+
+import keras
+import numpy as np
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="hornbook")
+class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
+    """Rises linearly for some steps, then follows a schedule from its beginning.
+
+    Step `t`, counted from 0, has the rate
+
+    - `schedule(0) * (t + 1) / (steps + 1)` for `t < steps`,
+    - `schedule(t - steps)` from there on.
+
+    Args:
+        schedule: A `LearningRateSchedule`, or a number for a constant rate.
+        steps: Int, at least 0: how many steps to rise for.
+
+    Raises:
+        ValueError: If an argument is not one of these.
+
+    Example:
+    >>> import keras
+    >>> decay = keras.optimizers.schedules.ExponentialDecay(0.4, 1, 0.5)
+    >>> rate = WarmUp(decay, steps=3)
+    >>> [round(float(rate(step)), 2) for step in range(6)]
+    [0.1, 0.2, 0.3, 0.4, 0.2, 0.1]
+    >>> optimizer = keras.optimizers.AdamW(rate)
+    """
+
+    def __init__(self, schedule, steps):
+        is_schedule = isinstance(
+            schedule, keras.optimizers.schedules.LearningRateSchedule
+        )
+        if not is_schedule and not (
+            isinstance(schedule, (int, float)) and 0 <= schedule < float("inf")
+        ):
+            raise ValueError(
+                "`schedule` must be a LearningRateSchedule or a number of at least 0. "
+                f"Received: schedule={schedule}"
+            )
+        if not isinstance(steps, (int, np.integer)) or steps < 0:
+            raise ValueError(
+                f"`steps` must be an integer of at least 0. Received: steps={steps}"
+            )
+        self.schedule = schedule
+        self.steps = int(steps)
+
+    def __call__(self, step):
+        """The rate of a step."""
+        step = ops.cast(step, "float32")
+        after = ops.maximum(step - self.steps, 0.0)
+        rate = self.schedule(after) if callable(self.schedule) else self.schedule
+        return rate * ops.minimum((step + 1) / (self.steps + 1), 1.0)
+
+    def get_config(self):
+        """The schedule and the steps."""
+        return {
+            "schedule": keras.saving.serialize_keras_object(self.schedule),
+            "steps": self.steps,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        """The inverse of `get_config`."""
+        schedule = keras.saving.deserialize_keras_object(config["schedule"])
+        return cls(schedule, config["steps"])
