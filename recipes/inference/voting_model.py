@@ -91,7 +91,7 @@ def _merge(outputs, merge, from_logits, weights):
 class VotingModel(keras.Model):
     """Runs a classifier on views of each image and merges them to probabilities.
 
-    All views of a batch go through the classifier together, in one graph. The merges:
+    The views go through the classifier one after the other, in one graph. The merges:
 
     - `"mean"`: the mean probability, as it is: where the classifier's outputs do not
       sum to one (sigmoids), neither does the result. That of all others does.
@@ -115,13 +115,17 @@ class VotingModel(keras.Model):
             `None` reads it from the last layer's activation, or raises. The
             attribute `from_logits` tells what was assumed.
         views_per_batch: Int or `None`. Views of each image that go through the
-            classifier at once, which bounds memory; `None` for all. The views
-            themselves are held whole.
+            classifier at once. With 1 it takes no more memory than the classifier
+            does for such a batch, but for the views, which are held whole. `None`,
+            all at once, is up to three times as fast for a few images, and slower
+            for many on JAX, where gradients to the images need it.
         **kwargs: The arguments of every Keras model. The result's `dtype` is `float32`
             unless given, whatever the policy; the classifier computes in its own.
 
     Call arguments:
-        images: Tensor `(batch, height, width, channels)`; the batch may be empty.
+        images: Tensor `(batch, height, width, channels)`, all of one size; the batch
+            may be empty. Values in the range that the classifier takes: neither the
+            voter nor its views scale them.
         training: Must be false: train `model` itself.
 
     Returns:
@@ -129,7 +133,8 @@ class VotingModel(keras.Model):
 
     Raises:
         ValueError: if an argument is none of the above, if the classifier does not
-            return `(batch, classes)` of two or more, and in training, as by `fit`.
+            return `(batch, classes)` of two or more, if the images are not one tensor,
+            and in training, as by `fit`.
 
     Example:
     >>> def mirrors(images):
@@ -152,7 +157,7 @@ class VotingModel(keras.Model):
         views,
         merge="mean",
         from_logits=None,
-        views_per_batch=None,
+        views_per_batch=1,
         **kwargs,
     ):
         kwargs.setdefault("dtype", "float32")
@@ -174,6 +179,8 @@ class VotingModel(keras.Model):
 
     def build(self, input_shape):
         """Builds the views, and the classifier where it is not built."""
+        if not all(size is None or isinstance(size, int) for size in input_shape):
+            raise self._not_one_tensor(f"input_shape={input_shape}")
         views = self.views(keras.KerasTensor(input_shape))
         if not self.model.built:
             self.model.build((None, *views.shape[2:]))
@@ -182,6 +189,8 @@ class VotingModel(keras.Model):
         """Makes the views, classifies them, merges."""
         if training:
             raise ValueError("`VotingModel` is for inference. Received: training=True")
+        if isinstance(images, (list, tuple)):
+            raise self._not_one_tensor(f"a {type(images).__name__}")
         if images.shape[0] == 0:  # TensorFlow's convolutions fail on an empty batch
             shape = self.compute_output_shape(images.shape)
             return ops.zeros(shape, self.compute_dtype)
@@ -204,7 +213,7 @@ class VotingModel(keras.Model):
             # The last turn steps back to be full: the graph has one shape for all.
             places = ops.minimum(start, count - step) + ops.arange(step, dtype="int32")
             scores = self._classify(ops.take(views, places, axis=1))
-            scores = ops.transpose(ops.cast(scores, "float32"), (1, 0, 2))
+            scores = ops.swapaxes(ops.cast(scores, "float32"), 0, 1)
             return start + step, ops.scatter_update(outputs, places[:, None], scores)
 
         def goes_on(start, outputs):
@@ -212,19 +221,27 @@ class VotingModel(keras.Model):
             # in parallel where it can, waits for one before it begins the next.
             return ops.logical_and(start < count, ops.any(ops.isnan(outputs[-1])))
 
-        shape = (count, ops.shape(views)[0], self._classes(views))
+        shape = (count, ops.shape(views)[0], *self._answer(views))
         empty = ops.full(shape, np.nan, "float32")
         outputs = ops.while_loop(goes_on, turn, (0, empty))[1]
-        return ops.transpose(outputs, (1, 0, 2))
+        return ops.swapaxes(outputs, 0, 1)
 
-    def _classes(self, views):
+    def _answer(self, views):
+        """The shape of what the classifier says of one view."""
         view = keras.KerasTensor((None, *views.shape[2:]))
-        return self.model.compute_output_spec(view).shape[-1]
+        return self.model.compute_output_spec(view).shape[1:]
+
+    @staticmethod
+    def _not_one_tensor(received):
+        return ValueError(
+            "Images of several sizes must be cropped or resized to one size, and "
+            f"stacked, before they are classified. Received: {received}"
+        )
 
     def compute_output_shape(self, input_shape):
         """One row of probabilities for each image."""
         views = self.views(keras.KerasTensor(input_shape))
-        return (input_shape[0], self._classes(views))
+        return (input_shape[0], *self._answer(views))
 
     def get_config(self):
         """Returns the arguments, `from_logits` as it was told."""

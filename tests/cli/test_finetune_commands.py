@@ -64,6 +64,49 @@ def test_predict_and_evaluate_use_it(finished, folder):
     assert json.loads(told.stdout)["accuracy"] > 0.9, told.stderr
 
 
+@pytest.fixture(scope="module")
+def second(finished, tmp_path_factory):
+    """The same run under another name, as an ensemble's second member."""
+    import shutil
+
+    return shutil.copytree(finished[0], tmp_path_factory.mktemp("runs") / "2")
+
+
+def test_evaluate_runs_and_their_ensemble(finished, second, folder):
+    out, _ = finished
+    told = hornbook("evaluate", out, second, "--ensemble", "--merge", "vote", "--json")
+    result = json.loads(told.stdout)
+    assert [run["run"] for run in result["runs"]] == [str(out), str(second)]
+    assert result["ensemble"]["merge"] == "vote"
+    assert result["ensemble"]["correct"] == result["runs"][0]["correct"]
+    assert result["runs"][1]["ensemble_gain"]["wrong_to_right"] == 0
+    told = hornbook("evaluate", out, second, "--ensemble", "--weights", "2,1")
+    data, first, other, ensemble, *against = told.stdout.splitlines()
+    assert data == f"folder:{folder}:"
+    assert first.startswith(f"{out}: ") and other.startswith(f"{second}: ")
+    assert ensemble.startswith("ensemble, merged by mean: ")
+    assert [line.partition(": ")[2][:19] for line in against] == [
+        "0 mended, 0 spoilt,"
+    ] * 2
+    assert len(hornbook("evaluate", out, second).stdout.splitlines()) == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--merge", "vote"], "are for --ensemble"),
+        (["--weights", "1"], "are for --ensemble"),
+        (["--ensemble", "--weights", "1;2"], "Received: 1;2"),
+        (["--ensemble"], "no such run folder: nowhere"),
+    ],
+)
+def test_wrong_evaluations_are_one_sentence_and_exit_2(arguments, message):
+    done = hornbook("evaluate", "nowhere", *arguments)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_a_finished_run_resumes_to_itself(finished):
     out, _ = finished
     before = (out / "model.keras").read_bytes()
@@ -79,6 +122,7 @@ def test_a_finished_run_resumes_to_itself(finished):
         (["--data", "pictures"], "folder:"),
         (["--data", "folder:.", "--backbone", "resnet"], "Received: resnet"),
         (["--rate", "-1"], "Received: rate=-1"),
+        (["--rate", "fast"], "above 0, or auto. Received: rate=fast"),
         (["--resume", "nowhere"], "no such run folder: nowhere"),
         (["--resume", "nowhere", "--rate", "1"], "leave out --rate"),
     ],
@@ -110,6 +154,17 @@ def test_bad_files_are_listed_and_can_be_skipped(folder, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "half.png" in done.stderr
     assert "half.png" in (out / "report.html").read_text(encoding="utf-8")
+
+
+def test_the_rate_can_be_found(folder, tmp_path):
+    out = tmp_path / "run"
+    data = ["--data", f"folder:{folder}"]
+    arguments = [*data, "--epochs", 2, "--rate", "auto", "--out", out]
+    done = hornbook("finetune", *arguments)
+    assert done.returncode == 0, done.stderr
+    config = json.loads((out / "config.json").read_text())
+    assert config["rate"] > 0
+    assert "rate_found_by" in (out / "report.html").read_text(encoding="utf-8")
 
 
 def killed_and_resumed(folder, out, kills, rng):

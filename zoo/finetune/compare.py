@@ -77,6 +77,7 @@ def _cell(path, name, job, dataset):
         epochs=job.epochs,
         batch_size=job.batch_size,
         seed=job.seed,
+        augment=job.augment,
     )
     seconds = time.perf_counter() - start
     metrics, probabilities = score(trained.classifier, dataset.test, job)

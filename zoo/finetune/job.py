@@ -8,6 +8,7 @@ from hornbook.zoo.errors import InputError
 
 EMBEDDED_DATA = "tfds:hornbook_photo_digits"
 VIEWS = ("none", "five", "ten")
+AUGMENTS = ("none", "digits", "light", "strong", "imagenet_train")
 MERGES = ("mean", "mean_logit", "geometric", "vote", "rank")
 
 
@@ -21,9 +22,12 @@ class Job:
         labels_per_class: How many labelled examples of each class to use; None for all.
         epochs: Over both phases, at least 2; an epoch has at least 30 batches.
         seed: Chooses the examples and everything random in training.
-        rate: Adam's learning rate for the head.
+        rate: Adam's learning rate for the head, or "auto": found on the training
+            examples when the run is created.
         backbone_rate: Multiple of it at which everything is trained after the head; 0
             leaves the backbone frozen.
+        augment: What else than random crops changes the training pictures: "none", or a
+            preset of `ImageAugmentation`.
         views: Crops at test time: "none", "five" or "ten" (with mirror images).
         merge: How their probabilities become one.
         batch_size: Examples in a batch.
@@ -38,8 +42,9 @@ class Job:
     labels_per_class: int | None = None
     epochs: int = 10
     seed: int = 0
-    rate: float = 3e-2
+    rate: float | str = 3e-2
     backbone_rate: float = 0.1
+    augment: str = "none"
     views: str = "five"
     merge: str = "mean"
     batch_size: int = 32
@@ -56,8 +61,11 @@ class Job:
         few = self.labels_per_class
         require(few is None or few >= 1, "labels_per_class", "at least 1")
         require(self.seed >= 0, "seed", "0 or more")
-        require(self.rate > 0 and math.isfinite(self.rate), "rate", "above 0")
+        rate = self.rate if isinstance(self.rate, (int, float)) else math.nan
+        auto = self.rate == "auto"
+        require(auto or 0 < rate < math.inf, "rate", "above 0, or auto")
         require(0 <= self.backbone_rate <= 1, "backbone_rate", "between 0 and 1")
+        require(self.augment in AUGMENTS, "augment", f"one of {', '.join(AUGMENTS)}")
         require(self.views in VIEWS, "views", f"one of {', '.join(VIEWS)}")
         require(self.merge in MERGES, "merge", f"one of {', '.join(MERGES)}")
 
@@ -65,4 +73,5 @@ class Job:
     def from_config(cls, config):
         """The job that a run folder's config.json tells of."""
         fields = [field.name for field in dataclasses.fields(cls)]
+        config = {"augment": "none", **config}  # runs from before it could be chosen
         return cls(**{name: config[name] for name in fields})

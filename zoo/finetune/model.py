@@ -41,10 +41,9 @@ def build_classifier(backbone, head):
 
 def build_voter(classifier, views, merge):
     """The classifier over a fixed set of crops of a bigger picture, merged."""
-    size = classifier.input_shape[1:3]
-    return VotingModel(
-        classifier, TenCrop(*size, flips=views == "ten"), merge=merge, name="vote"
-    )
+    crops = TenCrop(*classifier.input_shape[1:3], flips=views == "ten")
+    # All at once: `predict` brings pictures one by one.
+    return VotingModel(classifier, crops, merge, views_per_batch=None, name="vote")
 
 
 def build_take_home(classifier, image_size, views, merge):

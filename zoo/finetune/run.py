@@ -85,7 +85,7 @@ def create(job, folder, command, progress=None):
         progress: A `Progress`; silent by default.
 
     Returns:
-        The data set.
+        The job, with its rate found if it is "auto", and the data set.
 
     Raises:
         InputError: before anything is written, if the job can't be done.
@@ -98,12 +98,20 @@ def create(job, folder, command, progress=None):
         )
     weights_path(job.backbone)
     dataset = draw_job_data(job, read_job_source(job, progress))
+    found = {}
+    if job.rate == "auto":
+        from hornbook.zoo.finetune.train import RATE_FOUND_BY, find_rate
+
+        rate = find_rate(dataset, job.backbone, job.batch_size, job.seed, progress)
+        job = dataclasses.replace(job, rate=rate)
+        found = {"rate_found_by": RATE_FOUND_BY}
     folder.mkdir(parents=True, exist_ok=True)
     height, _, channels = read_card(job.backbone)["input_shape"]
     config = {
         **_versions(),
         "command": command,
         **dataclasses.asdict(job),
+        **found,
         "weights_sha256": read_card(job.backbone)["sha256"],
         "data_sha256": fingerprint(dataset),
         "classes": list(dataset.classes),
@@ -112,7 +120,7 @@ def create(job, folder, command, progress=None):
         "channels": channels,
     }
     write_json(folder / "config.json", config)
-    return dataset
+    return job, dataset
 
 
 def _versions():
@@ -205,6 +213,7 @@ def execute(folder, job, dataset, progress=None):
             epochs=job.epochs,
             batch_size=job.batch_size,
             seed=job.seed,
+            augment=job.augment,
             state=folder / "state",
             progress=progress,
         )

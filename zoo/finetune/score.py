@@ -1,11 +1,13 @@
 """The test score of a classifier, with and without a vote over crops."""
 
 import numpy as np
-from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix
 
+from hornbook.recipes.inference.voting_report import voting_report
 from hornbook.zoo.data.crops import centre_crops
 from hornbook.zoo.finetune.model import VIEWS, build_voter
+
+CHANGES = ("wrong_to_right", "right_to_wrong", "mcnemar_p")
 
 
 def score(classifier, test, job):
@@ -24,18 +26,19 @@ def score(classifier, test, job):
     single = classifier.predict(
         centre_crops(test.images, size), batch_size=250, verbose=0
     )
-    right = single.argmax(axis=1) == test.labels
-    metrics = {"test": {"single": _accuracy(right), "voted": None}}
+    guesses = single.argmax(axis=1)
+    metrics = {"test": {"single": _accuracy(guesses == test.labels), "voted": None}}
     probabilities = single
     if job.views != "none":
         voter = build_voter(classifier, job.views, job.merge)
         probabilities = voter.predict(test.images, batch_size=50, verbose=0)
-        voted_right = probabilities.argmax(axis=1) == test.labels
+        voted = probabilities.argmax(axis=1)
+        report = voting_report(test.labels, guesses, voted)
         metrics["test"]["voted"] = {
-            **_accuracy(voted_right),
+            **_accuracy(voted == test.labels),
             "views": VIEWS[job.views],
             "merge": job.merge,
-            **_compare(right, voted_right),
+            **{name: report[name] for name in CHANGES},
         }
     metrics["confusion"] = confusion_matrix(
         test.labels,
@@ -47,11 +50,3 @@ def score(classifier, test, job):
 
 def _accuracy(right):
     return {"correct": int(right.sum()), "accuracy": float(right.mean())}
-
-
-def _compare(before, after):
-    """What a change mended and what it broke, with McNemar's exact test."""
-    mended, broke = int((~before & after).sum()), int((before & ~after).sum())
-    changed = mended + broke
-    p = binomtest(mended, changed).pvalue if changed else 1.0
-    return {"wrong_to_right": mended, "right_to_wrong": broke, "mcnemar_p": float(p)}

@@ -7,20 +7,25 @@ from dataclasses import dataclass, field
 import keras
 import numpy as np
 
+from hornbook.recipes.augmentation.image_augmentation import ImageAugmentation
 from hornbook.recipes.callbacks.full_state import FullState
 from hornbook.recipes.data.seeded_batches import SeededBatches
+from hornbook.recipes.optimizers.find_learning_rate import find_learning_rate
 from hornbook.recipes.optimizers.layerwise_learning_rate import LayerwiseLearningRate
 from hornbook.zoo.data.crops import (
     centre_crops,
     crop_places,
     random_crops,
 )
+from hornbook.zoo.errors import InputError
 from hornbook.zoo.finetune.model import build_classifier, build_head
 from hornbook.zoo.finetune.progress import Progress, Record, ReportProgress
 from hornbook.zoo.weights import load_backbone
 
 STEPS_AT_LEAST = 30  # in an epoch, however few the labels are
 FEATURES_AT_MOST = 20_000  # crops whose features are cached for the head
+VIEWS_AT_MOST = 25  # of each picture, where they are drawn at random
+RATE_FOUND_BY = "find_learning_rate on the head: where its training loss falls fastest"
 
 
 class LossNotFinite(ArithmeticError):
@@ -86,8 +91,37 @@ def make_deterministic(seed):
         tf.config.experimental.enable_op_determinism()
 
 
+def build_view(augment, size):
+    """A function from `(pictures, rng)` to a random crop of each, perhaps changed.
+
+    Args:
+        augment: "none", or a preset of `ImageAugmentation`.
+        size: Side of a crop in pixels.
+    """
+    if augment == "none":
+        return lambda images, rng: random_crops(images, rng, size)
+    layer = ImageAugmentation.from_preset(augment, height=size, width=size)
+
+    def view(images, rng):
+        crops = random_crops(images, rng, size)
+        # From this generator, and not the layer's, a resumed run draws the same.
+        draws = rng.random((len(crops), layer.DRAWS), dtype="float32")
+        return keras.ops.convert_to_numpy(layer(crops, training=True, draws=draws))
+
+    return view
+
+
 def train_arm(
-    arm, dataset, backbone_id, *, epochs, batch_size, seed, state=None, progress=None
+    arm,
+    dataset,
+    backbone_id,
+    *,
+    epochs,
+    batch_size,
+    seed,
+    augment="none",
+    state=None,
+    progress=None,
 ):
     """Trains a classifier on a data set by one of the arms.
 
@@ -99,6 +133,7 @@ def train_arm(
             where a pass would be shorter.
         batch_size: Examples in a batch.
         seed: For the head's weights, the order, the crops and the dropout.
+        augment: As in a `Job`.
         state: Folder to keep the state of training in, so that calling again after a
             kill goes on; None keeps none.
         progress: A `Progress`; silent by default.
@@ -114,6 +149,7 @@ def train_arm(
     backbone = load_backbone(backbone_id, weights=arm.pretrained)
     head = build_head(backbone.output_shape[-1], len(dataset.classes))
     trained = Trained(build_classifier(backbone, head))
+    view = build_view(augment, backbone.input_shape[1])
     done = 0
     for number, phase in enumerate(arm.phases):
         last = number == len(arm.phases) - 1
@@ -122,13 +158,63 @@ def train_arm(
         job = _Fit(phase, arm.rate, run, batch_size, seed + number, state, progress)
         try:
             if phase.backbone == 0:
-                _train_head(job, backbone, head, dataset, trained)
+                changed = None if augment == "none" else view
+                _train_head(job, backbone, head, dataset, changed, trained)
             else:
-                _train_all(job, dataset, trained)
+                _train_all(job, dataset, view, trained)
         except LossNotFinite as error:
             error.classifier = trained.classifier
             raise
     return trained
+
+
+def rate_curve(dataset, backbone_id, batch_size, seed, progress=None):
+    """The head's training loss while the learning rate rises, in one short run.
+
+    Args:
+        dataset: A `hornbook.zoo.data.sources.Dataset`, of which only the training
+            examples are looked at.
+        backbone_id: Such as "glyphnet.letters_rgb".
+        batch_size: Examples in a batch.
+        seed: For the head's weights, the order, the crops and the dropout.
+        progress: A `Progress`; silent by default.
+
+    Returns:
+        What `find_learning_rate` returns.
+    """
+    progress = progress or Progress()
+    make_deterministic(seed)
+    backbone = load_backbone(backbone_id)
+    features = cache_features(backbone, dataset.train.images, progress=progress)
+    batches = SeededBatches(
+        features,
+        dataset.train.labels,
+        batch_size,
+        seed=seed,
+        transform=_pick_crop,
+        steps=STEPS_AT_LEAST,
+    )
+    head = build_head(backbone.output_shape[-1], len(dataset.classes))
+    head.compile("adam", loss="sparse_categorical_crossentropy")
+    with progress.stage("find rate") as update:
+        curve = find_learning_rate(head, batches, verbose=0)
+        update(len(curve.rates), total=len(curve.rates))
+    return curve
+
+
+def find_rate(dataset, backbone_id, batch_size, seed, progress=None):
+    """The rate at which the loss falls fastest in `rate_curve`, to two digits.
+
+    Raises:
+        InputError: if it falls at no rate.
+    """
+    curve = rate_curve(dataset, backbone_id, batch_size, seed, progress)
+    if curve.steepest is None:
+        raise InputError(
+            "The loss falls at no rate, so rate can't be auto; give a number. "
+            f"Received: data={dataset.name}"
+        )
+    return float(f"{curve.steepest:.2g}")
 
 
 @dataclass(frozen=True)
@@ -219,15 +305,43 @@ def cache_features(backbone, images, at_most=FEATURES_AT_MOST, progress=None):
     return np.stack(features, axis=1)
 
 
+def cache_views(backbone, images, view, seed, progress=None):
+    """The frozen backbone's features of random views of each picture.
+
+    Args:
+        backbone: Model from crops to features.
+        images: uint8 array `(examples, height, width, channels)`.
+        view: As `build_view` gives it.
+        seed: For the views.
+        progress: A `Progress`; silent by default.
+
+    Returns:
+        float32 array `(examples, views, features)`.
+    """
+    count = min(max(1, FEATURES_AT_MOST // len(images)), VIEWS_AT_MOST)
+    features = []
+    with (progress or Progress()).stage("features", count) as update:
+        for done in range(count):
+            rng = np.random.default_rng([seed, done])
+            parts = np.array_split(images, math.ceil(len(images) / 256))
+            crops = np.concatenate([view(part, rng) for part in parts])
+            features.append(backbone.predict(crops, batch_size=256, verbose=0))
+            update(done + 1)
+    return np.stack(features, axis=1)
+
+
 def _pick_crop(features, rng):
     """Features of a random crop of each example."""
     crop = rng.integers(features.shape[1], size=len(features))
     return features[np.arange(len(features)), crop]
 
 
-def _train_head(job, backbone, head, dataset, trained):
-    start = time.perf_counter()
-    features = cache_features(backbone, dataset.train.images, progress=job.progress)
+def _train_head(job, backbone, head, dataset, view, trained):
+    start, images = time.perf_counter(), dataset.train.images
+    if view is None:
+        features = cache_features(backbone, images, progress=job.progress)
+    else:
+        features = cache_views(backbone, images, view, job.seed, job.progress)
     trained.seconds["features"] = time.perf_counter() - start
     validation = None
     if dataset.validation is not None:
@@ -244,7 +358,7 @@ def _train_head(job, backbone, head, dataset, trained):
     )
 
 
-def _train_all(job, dataset, trained):
+def _train_all(job, dataset, view, trained):
     classifier = trained.classifier
     size = classifier.input_shape[1]
     validation = None
@@ -256,7 +370,7 @@ def _train_all(job, dataset, trained):
         {"^head/": job.phase.head, ".*": job.phase.backbone},
         dataset.train.images,
         dataset.train.labels,
-        lambda images, rng: random_crops(images, rng, size),
+        view,
         validation,
         trained,
     )

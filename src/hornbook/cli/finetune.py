@@ -46,12 +46,23 @@ def finetune(
         int | None, typer.Option(help="Chooses examples and order. Default: 0.")
     ] = None,
     rate: Annotated[
-        float | None, typer.Option(help="Learning rate of the head. Default: 0.03.")
+        str | None,
+        typer.Option(
+            help="Learning rate of the head, or auto: found on the training examples. "
+            "Default: 0.03."
+        ),
     ] = None,
     backbone_rate: Annotated[
         float | None,
         typer.Option(
             help="Multiple of it for all, after the head. Default: 0.1; 0 freezes."
+        ),
+    ] = None,
+    augment: Annotated[
+        str | None,
+        typer.Option(
+            help="Random changes of the training pictures beyond their place: none "
+            "(the default), digits, light, strong or imagenet_train."
         ),
     ] = None,
     views: Annotated[
@@ -89,8 +100,9 @@ def finetune(
             "labels_per_class": labels_per_class,
             "epochs": epochs,
             "seed": seed,
-            "rate": rate,
+            "rate": _number(rate),
             "backbone_rate": backbone_rate,
+            "augment": augment,
             "views": views,
             "merge": merge,
             "skip_bad": skip_bad or None,
@@ -121,7 +133,7 @@ def finetune(
     else:
         job = Job(**given)
         folder = out or run.free_folder()
-        dataset = run.create(
+        job, dataset = run.create(
             job, folder, command=shlex.join(["hornbook", *sys.argv[1:]]), progress=bars
         )
     say(_describe(job, dataset, folder))
@@ -142,6 +154,14 @@ def finetune(
     write_report(folder)
     say(_summary(metrics))
     print(f"Report: {folder / 'report.html'}")
+
+
+def _number(text):
+    """The number that a text stands for, or else the text, for the job to judge."""
+    try:
+        return float(text)
+    except (TypeError, ValueError):
+        return text
 
 
 def _describe(job, dataset, folder):
@@ -188,26 +208,89 @@ def _comparison(compare):
 
 
 def evaluate(
-    run: Run,
+    runs: Annotated[
+        list[Path],
+        typer.Argument(help="Run folders, such as `runs/1 runs/2`.", metavar="RUN..."),
+    ],
     data: Annotated[
-        str | None, typer.Option(help=f"{DATA}. Default: the run's own test.")
+        str | None, typer.Option(help=f"{DATA}. Default: the runs' own test.")
+    ] = None,
+    ensemble: Annotated[
+        bool, typer.Option(help="Test the runs as one model too.")
+    ] = False,
+    merge: Annotated[
+        str | None,
+        typer.Option(
+            help="How they vote: mean (the default), mean_logit, geometric, vote, rank."
+        ),
+    ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(help="One number for each, such as 2,1,1. Default: equal."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     skip_bad: Annotated[bool, typer.Option(help="Leave out unreadable files.")] = False,
 ):
-    """Test a fine-tuned model: on a test split, or on all of data without one."""
-    quiet()
-    from hornbook.zoo.finetune.use import evaluate_run
+    """Test fine-tuned models: on a test split, or on all of data without one.
 
-    result = evaluate_run(run, data, skip_bad)
+    With --ensemble, also as one model, and what that mends and spoils of each.
+    """
+    if not ensemble and (merge or weights):
+        raise InputError("--merge and --weights are for --ensemble; add that.")
+    numbers = None if weights is None else _numbers(weights)
+
+    quiet()
+    from hornbook.zoo.finetune.use import evaluate_run, evaluate_runs
+
+    if len(runs) == 1 and not ensemble:
+        result = evaluate_run(runs[0], data, skip_bad)
+    else:
+        result = evaluate_runs(
+            runs, data, skip_bad, ensemble, merge or "mean", weights=numbers
+        )
     if as_json:
         print(json.dumps(result, ensure_ascii=False))
-        return
-    low, high = result["interval"]
-    print(
-        f"{result['data']}: {result['correct']} of {result['count']} right, "
-        f"{result['accuracy']:.1%} (95 % interval {low:.1%} to {high:.1%})"
+    elif "runs" in result:
+        print("\n".join(_scores(result)))
+    else:
+        print(f"{result['data']}: {_score(result, result['count'])}")
+
+
+def _numbers(text):
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise InputError(
+            f"--weights takes numbers between commas. Received: {text}"
+        ) from None
+
+
+def _score(row, count):
+    low, high = row["interval"]
+    return (
+        f"{row['correct']} of {count} right, {row['accuracy']:.1%} "
+        f"(95 % interval {low:.1%} to {high:.1%})"
     )
+
+
+def _scores(result):
+    """A line for each run, then those of the ensemble."""
+    count, ensemble = result["count"], result["ensemble"]
+    yield f"{result['data']}:"
+    for run in result["runs"]:
+        yield f"{run['run']}: {_score(run, count)}"
+    if ensemble is None:
+        return
+    yield f"ensemble, merged by {ensemble['merge']}: {_score(ensemble, count)}"
+    for run in result["runs"]:
+        gain = run["ensemble_gain"]
+        low, high = (100 * bound for bound in gain["interval"])
+        yield (
+            f"  against {run['run']}: {gain['wrong_to_right']} mended, "
+            f"{gain['right_to_wrong']} spoilt, {100 * gain['difference']:+.1f} points "
+            f"(95 % interval {low:+.1f} to {high:+.1f}; McNemar p = "
+            f"{gain['mcnemar_p']:.2g})"
+        )
 
 
 def predict(

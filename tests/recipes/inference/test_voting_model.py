@@ -178,9 +178,13 @@ def test_equals_the_mean_of_predictions_on_crops(flips):
 @pytest.mark.parametrize("views_per_batch", [1, 3, 10, 11])
 def test_views_per_batch(views_per_batch):
     model, x = classifier(None), photos()
-    every = VotingModel(model, TenCrop(12, 12))
+    every = VotingModel(model, TenCrop(12, 12), views_per_batch=None)
     turns = VotingModel(model, TenCrop(12, 12), views_per_batch=views_per_batch)
     np.testing.assert_allclose(numpy(turns(x)), numpy(every(x)), atol=1e-6)
+
+
+def test_one_view_at_once_is_the_default():
+    assert VotingModel(classifier(), TenCrop(12, 12)).views_per_batch == 1
 
 
 def test_views_per_batch_in_predict_with_and_without_xla():
@@ -284,6 +288,29 @@ def test_compile_evaluate_predict():
     predicted = voter.predict(x, batch_size=3, verbose=0)
     np.testing.assert_allclose(predicted, numpy(voter(x)), atol=1e-6)
     np.testing.assert_allclose(result["accuracy"], (predicted.argmax(-1) == y).mean())
+
+
+def test_images_of_several_sizes_are_refused():
+    voter = VotingModel(classifier(), TenCrop(12, 12))
+    mixed = [photos(1, 13), photos(1, 15)]
+    message = "several sizes must be cropped or resized to one size.*Received: "
+    with pytest.raises(ValueError, match=message):
+        voter(mixed)
+    with pytest.raises(ValueError, match=message):
+        voter.predict(mixed, verbose=0)
+    # As well when it was built by images of one size.
+    voter = VotingModel(classifier(), TenCrop(12, 12))
+    voter(mixed[0])
+    with pytest.raises(ValueError, match=message):
+        voter(mixed)
+
+
+def test_values_keep_their_range():
+    """uint8 is what the same floats are; what is scaled twice is not what it was."""
+    voter = VotingModel(classifier(), TenCrop(12, 12))
+    x = photos()
+    np.testing.assert_allclose(numpy(voter(x)), numpy(voter(x * 1.0)), atol=1e-6)
+    assert np.abs(numpy(voter(x)) - numpy(voter(x / 255))).max() > 1e-3
 
 
 def test_training_is_refused():

@@ -30,7 +30,7 @@ def npz(three_digits, tmp_path_factory):
 
 def finished(npz, folder, **options):
     job = Job(data=f"npz:{npz}", epochs=2, **options)
-    dataset = run.create(job, folder, command="hornbook finetune")
+    job, dataset = run.create(job, folder, command="hornbook finetune")
     metrics = run.execute(folder, job, dataset)
     return job, dataset, metrics
 
@@ -165,6 +165,23 @@ def test_a_damaged_model_is_refused(finished_run, tmp_path, seed):
     (folder / "model.keras").write_bytes(data)
     with pytest.raises(InputError, match="damaged"):
         run.open_model(folder)
+
+
+def test_a_rate_that_is_found_is_recorded_as_a_number(npz, tmp_path, monkeypatch):
+    job, _, _ = finished(npz, tmp_path / "auto", rate="auto")
+    config = run.read_config(tmp_path / "auto")
+    assert 1e-3 < job.rate < 0.3
+    assert config["rate"] == job.rate
+    assert "find_learning_rate" in config["rate_found_by"]
+    # To go on, or to do it again with that number, gives the same bits.
+    monkeypatch.setattr("hornbook.zoo.finetune.train.find_rate", None)
+    assert run.reopen(tmp_path / "auto")[0] == job
+    finished(npz, tmp_path / "number", rate=job.rate)
+    assert "rate_found_by" not in run.read_config(tmp_path / "number")
+    found, given = (
+        run.open_model(tmp_path / name)[0].get_weights() for name in ("auto", "number")
+    )
+    assert all(np.array_equal(a, b) for a, b in zip(found, given, strict=True))
 
 
 def test_a_rate_that_is_too_high_keeps_a_good_model(npz, tmp_path):

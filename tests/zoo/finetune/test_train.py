@@ -1,12 +1,18 @@
+from dataclasses import replace
+
 import keras
 import numpy as np
 import pytest
 
+from hornbook.zoo.errors import InputError
 from hornbook.zoo.finetune.arms import ARMS, Arm, Phase, head_then_all
 from hornbook.zoo.finetune.model import build_take_home
 from hornbook.zoo.finetune.train import (
     LossNotFinite,
+    build_view,
     cache_features,
+    cache_views,
+    find_rate,
     make_deterministic,
     train_arm,
 )
@@ -33,6 +39,47 @@ def test_cached_features_are_the_backbone_s_of_each_crop(three_digits):
     assert features.shape == (len(images), 9, 128)
     corner = backbone.predict(images[:, 4:36, 2:34], verbose=0)
     np.testing.assert_allclose(features[:, 7], corner, rtol=1e-4, atol=1e-5)
+
+
+def test_views_are_crops_that_a_preset_changes(three_digits):
+    images = three_digits().train.images
+    plain = build_view("none", 32)(images, np.random.default_rng(0))
+    changed = build_view("digits", 32)(images, np.random.default_rng(0))
+    again = build_view("digits", 32)(images, np.random.default_rng(0))
+    assert plain.shape == changed.shape == (len(images), 32, 32, 3)
+    np.testing.assert_array_equal(changed, again)
+    moved = np.abs(changed - plain).mean(axis=(1, 2, 3))
+    assert len(np.unique(moved)) == len(images)
+    assert moved.min() > 1
+    # Each is nearer to its own picture than to its neighbour's.
+    own, other = (
+        [
+            np.corrcoef(a.ravel(), b.ravel())[0, 1]
+            for a, b in zip(changed, crops, strict=True)
+        ]
+        for crops in (plain, np.roll(plain, 1, axis=0))
+    )
+    assert np.mean(own) > np.mean(other) + 0.3
+
+
+def test_cached_views_are_the_backbone_s_of_each_view(three_digits):
+    images = three_digits().train.images
+    backbone = load_backbone(BACKBONE)
+    view = build_view("light", 32)
+    features = cache_views(backbone, images, view, seed=3)
+    assert features.shape == (len(images), 25, 128)
+    crops = view(images, np.random.default_rng([3, 2]))
+    expected = backbone.predict(crops, verbose=0)
+    np.testing.assert_allclose(features[:, 2], expected, rtol=1e-4, atol=1e-4)
+
+
+def test_an_augmented_run_repeats_and_differs_from_a_plain_one(three_digits):
+    first, again, plain = (
+        train(ARMS["thaw"], three_digits(), augment=preset)
+        for preset in ("digits", "digits", "none")
+    )
+    losses = [[row["loss"] for row in each.history] for each in (first, again, plain)]
+    assert losses[0] == losses[1] != losses[2]
 
 
 def test_a_probe_learns_and_leaves_the_backbone_as_it_was(three_digits):
@@ -90,6 +137,26 @@ def test_the_rate_falls_as_a_cosine_of_the_head_s_rate(three_digits):
     rates = [row["learning_rate"] for row in trained.history]
     expected = ARMS["probe"].rate * (1 + np.cos(np.pi * np.arange(1, 5) / 4)) / 2
     np.testing.assert_allclose(rates, expected, atol=1e-6)
+
+
+def test_the_rate_is_found_on_the_training_examples_alone(three_digits):
+    dataset = three_digits(validation=True)
+    rate = find_rate(dataset, BACKBONE, 32, seed=0)
+    assert 1e-3 < rate < 0.3
+    assert rate == float(f"{rate:.2g}")
+    blind = replace(dataset, test=None, validation=None)
+    assert find_rate(blind, BACKBONE, 32, seed=0) == rate
+
+
+def test_a_loss_that_never_falls_has_no_rate(three_digits, monkeypatch):
+    class Flat:
+        rates, steepest = [], None
+
+    monkeypatch.setattr(
+        "hornbook.zoo.finetune.train.find_learning_rate", lambda *_, **__: Flat
+    )
+    with pytest.raises(InputError, match=r"give a number\. Received: data=three"):
+        find_rate(three_digits(), BACKBONE, 32, seed=0)
 
 
 def test_a_loss_that_is_not_a_number_stops_and_sets_back(three_digits):

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""SnapshotEnsemble: several models from one training, one from each of its cycles.
+
+What:    lets the learning rate fall to nothing and start again, cycle after cycle, and
+         keeps the weights at the end of each.
+When:    an ensemble for the price of training one model.
+Not for: short trainings: each cycle must be long enough to converge in.
+Source:  Huang et al., "Snapshot Ensembles: Train 1, Get M for Free", ICLR 2017;
+         the rate by Loshchilov and Hutter, "SGDR", ICLR 2017.
+Differs: cycles are of whole epochs.
+Needs:   keras>=3.12.
+"""
+
+import math
+
+import keras
+
+
+class SnapshotEnsemble(keras.callbacks.Callback):
+    """Trains in cycles of a cosine rate and keeps the weights of each.
+
+    In step `t` of a cycle of `n` steps, counted from 0, the rate is
+    `learning_rate / 2 * (cos(pi * t / n) + 1)`: the whole rate first, next to nothing
+    last. It is set before each batch (with `steps_per_execution`, before each group),
+    as the optimizer's one rate, so multipliers by layer keep their ratios. No other
+    callback may set the rate, and a schedule in the optimizer is refused.
+
+    The rate is a function of epoch and batch alone. With the recipe `FullState` after
+    this callback, a training that was killed goes on with the snapshots that it had.
+    Stopped early, it has fewer.
+
+    Args:
+        members: Int. Number of cycles and of models. The `epochs` of `fit` must be a
+            multiple.
+        learning_rate: Positive float. The rate at the start of each cycle; the paper
+            has 0.1 to 0.2 for SGD, higher than usual, so that cycles end apart.
+
+    Attributes:
+        snapshots: List of what `model.get_weights()` gave at the end of each cycle, in
+            memory.
+
+    Raises:
+        ValueError: If an argument is out of range, `epochs` is not a multiple of
+            `members`, or Keras does not know the number of steps in an epoch.
+        TypeError: If the optimizer's rate is a schedule.
+
+    Example:
+    >>> import numpy as np
+    >>> x = y = np.ones((8, 1))
+    >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    >>> model.compile("sgd", "mse")
+    >>> snapshots = SnapshotEnsemble(3, learning_rate=0.1)
+    >>> history = model.fit(x, y, epochs=6, verbose=0, callbacks=[snapshots])
+    >>> [member.count_params() for member in snapshots.models()]
+    [2, 2, 2]
+    """
+
+    def __init__(self, members, learning_rate):
+        super().__init__()
+        if not isinstance(members, int) or members < 1:
+            raise ValueError(
+                f"`members` must be a positive integer. Received: members={members}"
+            )
+        if not 0 < learning_rate < math.inf:
+            raise ValueError(
+                "`learning_rate` must be a positive number. "
+                f"Received: learning_rate={learning_rate}"
+            )
+        self.members = members
+        self.learning_rate = learning_rate
+        self.snapshots = []
+
+    def on_train_begin(self, logs=None):
+        """Begins anew, unless there is something to be refused."""
+        epochs, steps = self.params["epochs"], self.params["steps"]
+        if epochs % self.members:
+            raise ValueError(
+                f"`epochs` must be a multiple of the {self.members} members. "
+                f"Received: epochs={epochs}"
+            )
+        if steps is None:
+            raise ValueError(
+                "The data do not tell how many steps an epoch has: give `fit` "
+                "`steps_per_epoch`. Received: steps=None"
+            )
+        self.model.optimizer.learning_rate = self.learning_rate  # refuses schedules
+        self.snapshots = []
+        self._epochs = epochs // self.members  # in a cycle
+        self._steps = self._epochs * steps
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Notes which epoch it is."""
+        self._epoch = epoch
+
+    def on_train_batch_begin(self, batch, logs=None):
+        """Sets the rate."""
+        step = self._epoch % self._epochs * self.params["steps"] + batch
+        cosine = math.cos(math.pi * step / self._steps)
+        self.model.optimizer.learning_rate = self.learning_rate / 2 * (cosine + 1)
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Keeps the weights where a cycle ends."""
+        if (epoch + 1) % self._epochs == 0:
+            self.snapshots.append(self.model.get_weights())
+
+    def models(self):
+        """A model for each snapshot, new and not compiled: members of an ensemble.
+
+        Returns:
+            List of clones of the model, which share no layers.
+        """
+        models = []
+        for weights in self.snapshots:
+            model = keras.models.clone_model(self.model)
+            if not model.built:
+                model.build_from_config(self.model.get_build_config())
+            model.set_weights(weights)
+            models.append(model)
+        return models
