@@ -8,12 +8,11 @@ take turns, so that a busy machine slows all; a ratio is that of the medians. Me
 what a compiled side takes at most beyond what was held before it, data and classifier,
 in a process of its own.
 
-Why `VotingModel` takes the views one by one: JAX on a CPU allocates the memory for a
-pass anew each time. glibc asks the system for pieces of more than 32 MiB and gives them
-back, so ten times the batch is not slower to compute but to come by: 640 images of 64²
-took as many processor seconds in the program as ten times 64 (0.30 and 0.32), but 0.20
-instead of 0.00 in the kernel, for 81,000 page faults a pass instead of 800. TensorFlow
-keeps its memory. "all at once" is `views_per_batch=None`.
+Why `VotingModel` takes the views one by one: on JAX ten times the batch is not slower
+to compute, but its memory to come by. 640 images of 64² took as many processor seconds
+in the program as ten times 64 (0.30 and 0.32), but 0.20 instead of 0.00 in the kernel,
+for 81,000 page faults a pass instead of 800: it seems to ask the system for large
+pieces anew each time. "all at once" is `views_per_batch=None`.
 
 Command: python benchmarks/voting.py [rounds]
 Writes:  docs/benchmarks/voting.json

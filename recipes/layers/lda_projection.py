@@ -96,7 +96,10 @@ class LDAProjection(keras.layers.Layer):
         shape, counts, means, scatter = _moments(x if y is None else [(x, y)])
         shares = counts / counts.sum()
         mean = shares @ means
-        root = np.sqrt(shares)[:, None] * (means - mean)  # root.T @ root is S_between
+        apart = means - mean
+        # Of a constant far from 0, rounding alone would tell the classes apart.
+        apart[np.abs(apart) < 8 * np.finfo("float64").eps * np.abs(mean)] = 0
+        root = np.sqrt(shares)[:, None] * apart  # root.T @ root is S_between
         kernel = self._directions(scatter / counts.sum(), root)
         limit = min(len(counts) - 1, kernel.shape[1])
         kept = self.components or limit
