@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-BEGIN, END = "<!-- finetune_arms: begin -->\n", "<!-- finetune_arms: end -->"
 NAMES = {
     "tfds:hornbook_photo_digits": "photo digits",
     "tfds:hornbook_digits": "grey digits",
@@ -33,14 +32,34 @@ def _cell(arm, best):
     return f"**{mean}**{spread}" if arm["mean"] == best else mean + spread
 
 
+def arms_of(study):
+    """A table with a row for each arm of a harness study, and its verdict below."""
+    base = study["baseline"]
+    lines = [f"| {study['measure']} | mean ± sd | against the first |", "|---|---|---|"]
+    for name, arm in study["arms"].items():
+        against = ""
+        if name != base:
+            low, high = arm["interval"]
+            against = f"{arm['difference']:+.1f} ({low:+.1f} to {high:+.1f})"
+        lines.append(f"| {name} | {arm['mean']:.1f} ± {arm['sd']:.1f} | {against} |")
+    seeds = f"{len(study['seeds'])} seeds, {study['setting']}"
+    lines += ["", f"{seeds}; intervals of 95 %, paired by seed. {study['because']}"]
+    return "\n".join(lines) + "\n"
+
+
+TABLES = {"finetune_arms": finetune_arms, "augmentation_ladder": arms_of}
+
+
 def main(arguments):
     """Writes the README, or with --check compares it; returns the exit status."""
-    path = ROOT / "docs/studies/finetune_arms.json"
-    study = json.loads(path.read_text(encoding="utf-8"))
     readme = ROOT / "README.md"
-    text = readme.read_text(encoding="utf-8")
-    before, rest = text.split(BEGIN)
-    new = before + BEGIN + finetune_arms(study) + END + rest.split(END)[1]
+    text = new = readme.read_text(encoding="utf-8")
+    for name, table in TABLES.items():
+        path = ROOT / f"docs/studies/{name}.json"
+        study = json.loads(path.read_text(encoding="utf-8"))
+        begin, end = f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->"
+        before, rest = new.split(begin)
+        new = before + begin + table(study) + end + rest.split(end)[1]
     if "--check" in arguments and new != text:
         print("README.md is stale: run `python studies/tables.py`.", file=sys.stderr)
         return 1
