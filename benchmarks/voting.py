@@ -91,8 +91,9 @@ def _compiled(model, batches, engine):
     if engine == "jax":
         import jax
 
+        # Copies, since `predict` gives the values themselves away.
         state = [
-            [variable.value for variable in variables]
+            [jax.numpy.copy(variable.value) for variable in variables]
             for variables in (model.trainable_variables, model.non_trainable_variables)
         ]
         step = jax.jit(lambda state, x: model.stateless_call(*state, x)[0])
@@ -211,6 +212,7 @@ def main(rounds=ROUNDS):
     rows, peaks = [], []
     for engine in ENGINES:
         rows += alone("time", engine, rounds, engine=engine)
+        print(*rows[-4:], sep="\n", flush=True)
         sides = {side: alone("memory", side, engine, engine=engine) for side in SIDES}
         peaks.append({"engine": engine, "case": MEMORY_CASE, "peak_mb": sides})
         print(peaks[-1], flush=True)
