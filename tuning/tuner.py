@@ -26,8 +26,7 @@ from hornbook.zoo.files import write_json
 
 WORKERS = (
     "keras-tuner's chief and workers are not used here: they hang when one of them "
-    "dies. Unset {names}; for trials in parallel see `hornbook tune --workers` (this "
-    "machine) and `--engine ray` (several)."
+    "dies. Unset {names}: trials run one after the other, in this process."
 )
 
 
