@@ -11,6 +11,7 @@ Needs:   keras>=3.12.
 """
 
 import copy
+import functools
 
 import keras
 import numpy as np
@@ -87,6 +88,11 @@ def _merge(outputs, merge, from_logits, weights):
     return 0.9999 * votes + 0.0001 * ops.one_hot(winner, classes, dtype="float32")
 
 
+def _places(starts, turn, step):
+    """The places, among all views, of those of a turn."""
+    return ops.take(np.array(starts, "int32"), turn) + ops.arange(step, dtype="int32")
+
+
 @keras.saving.register_keras_serializable(package="hornbook")
 class VotingModel(keras.Model):
     """Runs a classifier on views of each image and merges them to probabilities.
@@ -116,9 +122,10 @@ class VotingModel(keras.Model):
             attribute `from_logits` tells what was assumed.
         views_per_batch: Int or `None`. Views of each image that go through the
             classifier at once. With 1 it takes no more memory than the classifier
-            does for such a batch, but for the views, which are held whole. `None`,
-            all at once, is up to three times as fast for a few images, and slower
-            for many on JAX, where gradients to the images need it.
+            does for such a batch, but for the views, which are held whole on
+            TensorFlow and torch. `None`, all at once, is up to three times as fast
+            for a few images, and slower for many on JAX, where gradients to the
+            images need it.
         **kwargs: The arguments of every Keras model. The result's `dtype` is `float32`
             unless given, whatever the policy; the classifier computes in its own.
 
@@ -194,10 +201,12 @@ class VotingModel(keras.Model):
         if images.shape[0] == 0:  # TensorFlow's convolutions fail on an empty batch
             shape = self.compute_output_shape(images.shape)
             return ops.zeros(shape, self.compute_dtype)
-        views = self.views(images)
+        views = self.views(keras.KerasTensor(images.shape, images.dtype))
         count = views.shape[1]
-        whole = self.views_per_batch is None or self.views_per_batch >= count
-        outputs = self._classify(views) if whole else self._classify_in_turns(views)
+        if self.views_per_batch is None or self.views_per_batch >= count:
+            outputs = self._classify(self.views(images))
+        else:
+            outputs = self._classify_in_turns(images, views)
         merged = _merge(outputs, self.merge, self.from_logits, np.ones(count))
         return ops.cast(merged, self.compute_dtype)
 
@@ -206,25 +215,43 @@ class VotingModel(keras.Model):
         outputs = self.model(ops.reshape(views, (-1, *shape[2:])), training=False)
         return ops.reshape(outputs, (-1, shape[1], *outputs.shape[1:]))
 
-    def _classify_in_turns(self, views):
-        count, step = views.shape[1], self.views_per_batch
+    def _classify_in_turns(self, images, spec):
+        count, step = spec.shape[1], self.views_per_batch
+        # The last turn steps back to be full: the graph has one shape for all.
+        starts = [*range(0, count - step, step), count - step]
+        pick = self._picker(images, starts)
 
-        def turn(start, outputs):
-            # The last turn steps back to be full: the graph has one shape for all.
-            places = ops.minimum(start, count - step) + ops.arange(step, dtype="int32")
-            scores = self._classify(ops.take(views, places, axis=1))
+        def turn(number, outputs):
+            scores = self._classify(pick(number))
             scores = ops.swapaxes(ops.cast(scores, "float32"), 0, 1)
-            return start + step, ops.scatter_update(outputs, places[:, None], scores)
+            places = _places(starts, number, step)[:, None]
+            return number + 1, ops.scatter_update(outputs, places, scores)
 
-        def goes_on(start, outputs):
+        def goes_on(number, outputs):
             # Reads the outputs only so that TensorFlow, which runs the turns of a loop
             # in parallel where it can, waits for one before it begins the next.
-            return ops.logical_and(start < count, ops.any(ops.isnan(outputs[-1])))
+            waits = ops.any(ops.isnan(outputs[-1]))
+            return ops.logical_and(number < len(starts), waits)
 
-        shape = (count, ops.shape(views)[0], *self._answer(views))
+        shape = (count, ops.shape(images)[0], *self._answer(spec))
         empty = ops.full(shape, np.nan, "float32")
         outputs = ops.while_loop(goes_on, turn, (0, empty))[1]
         return ops.swapaxes(outputs, 0, 1)
+
+    def _picker(self, images, starts):
+        """A function from the number of a turn to the views that it classifies."""
+        step = self.views_per_batch
+        if keras.backend.backend() != "jax":
+            views = self.views(images)
+            return lambda turn: ops.take(views, _places(starts, turn, step), axis=1)
+
+        # XLA makes only the views that a branch keeps. To hold them all would cost as
+        # much as a tenth of the whole, in memory that is asked for anew each time.
+        def cut(start, images):
+            return self.views(images)[:, start : start + step]
+
+        branches = [functools.partial(cut, start) for start in starts]
+        return lambda turn: ops.switch(turn, branches, images)
 
     def _answer(self, views):
         """The shape of what the classifier says of one view."""
