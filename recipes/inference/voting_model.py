@@ -88,11 +88,6 @@ def _merge(outputs, merge, from_logits, weights):
     return 0.9999 * votes + 0.0001 * ops.one_hot(winner, classes, dtype="float32")
 
 
-def _places(starts, turn, step):
-    """The places, among all views, of those of a turn."""
-    return ops.take(np.array(starts, "int32"), turn) + ops.arange(step, dtype="int32")
-
-
 @keras.saving.register_keras_serializable(package="hornbook")
 class VotingModel(keras.Model):
     """Runs a classifier on views of each image and merges them to probabilities.
@@ -224,7 +219,7 @@ class VotingModel(keras.Model):
         def turn(number, outputs):
             scores = self._classify(pick(number))
             scores = ops.swapaxes(ops.cast(scores, "float32"), 0, 1)
-            places = _places(starts, number, step)[:, None]
+            places = self._places(starts, number)[:, None]
             return number + 1, ops.scatter_update(outputs, places, scores)
 
         def goes_on(number, outputs):
@@ -243,7 +238,7 @@ class VotingModel(keras.Model):
         step = self.views_per_batch
         if keras.backend.backend() != "jax":
             views = self.views(images)
-            return lambda turn: ops.take(views, _places(starts, turn, step), axis=1)
+            return lambda turn: ops.take(views, self._places(starts, turn), axis=1)
 
         # XLA makes only the views that a branch keeps. To hold them all would cost as
         # much as a tenth of the whole, in memory that is asked for anew each time.
@@ -252,6 +247,11 @@ class VotingModel(keras.Model):
 
         branches = [functools.partial(cut, start) for start in starts]
         return lambda turn: ops.switch(turn, branches, images)
+
+    def _places(self, starts, turn):
+        """The places, among all views, of those of a turn."""
+        start = ops.take(np.array(starts, "int32"), turn)
+        return start + ops.arange(self.views_per_batch, dtype="int32")
 
     def _answer(self, views):
         """The shape of what the classifier says of one view."""
