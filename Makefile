@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 
-.PHONY: help demo install test test-slow lint format lock ide clean
+.PHONY: help demo tune install test test-slow studies studies-quick docs table lint format lock ide clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -21,6 +21,9 @@ $(VENV)/.made-dev: $(VENV)/.made
 demo: $(VENV)/.made ## fine-tune the shipped backbone on the embedded data
 	$(BIN)/hornbook finetune
 
+tune: $(VENV)/.made ## search for hyperparameters on the embedded data
+	$(BIN)/hornbook tune
+
 install: $(VENV)/.made-dev ## a virtual environment with all that development needs
 
 # The recipes' tests run once on each backend; everything else on TensorFlow.
@@ -34,6 +37,23 @@ test-slow: $(VENV)/.made-dev ## the long checks: kills, claims over seeds, lowes
 	$(BIN)/pytest -m slow
 	KERAS_BACKEND=jax $(BIN)/pytest tests/recipes -m slow
 	KERAS_BACKEND=torch $(BIN)/pytest tests/recipes -m slow
+
+studies: $(VENV)/.made-dev ## every claim, all seeds; goes on where it was stopped
+	$(BIN)/python studies/run.py
+
+studies-quick: $(VENV)/.made-dev ## a look at each claim, two seeds; writes nothing
+	$(BIN)/python studies/run.py --quick
+
+$(VENV)/.made-docs: $(VENV)/.made
+	$(PIP) -e '.[docs]'
+	@touch $@
+
+docs: $(VENV)/.made-docs ## the site, into build/site
+	$(BIN)/python docs/site/evidence.py
+	$(BIN)/python docs/site/build.py
+
+table: $(VENV)/.made-dev ## renew the zoo's table of backbones (builds each once, minutes)
+	$(BIN)/python -m hornbook.zoo.catalog.make
 
 lint: $(VENV)/.made-dev ## ruff
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -2,15 +2,18 @@
 
 The same space, seeds, epochs and data on both sides. Each side of a pair is a process
 of its own, and they take turns, so that a busy machine slows both; a ratio is that of
-the medians. Trials an hour count everything from `search` on, compiling too.
+the medians. Trials an hour count everything from `search` on, compiling too, in a
+search of 30 trials; keras-tuner's trials take the same time each, so it runs 8.
 Processor seconds tell what the wall clock hides where others use the cores too.
 
 - small: a CNN on 1,200 digits of scikit-learn, 5 epochs, batches of 64.
-- glyphnet: fine-tuning the shipped backbone on 20 labelled digits a class.
-- best scores: over searches from several seeds, on both sides the best epoch.
-- memory: resident, after each of 100 trials of the small CNN.
+- glyphnet: fine-tuning the shipped backbone on 20 labelled digits a class, 5 epochs.
+- best scores: of searches of 6 trials of the small CNN, both sides by the best epoch.
+- memory: resident, after each of 100 trials of an MLP, 1 epoch.
 
-Command: python benchmarks/search.py [rounds] [searches] [trials for memory]
+A part can be run by itself, and again: its runs are added to those in the file.
+
+Command: python benchmarks/search.py [speed small | speed glyphnet | best | memory]
 Writes:  docs/benchmarks/search.json
 """
 
@@ -29,7 +32,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 OUT = Path(__file__).parents[1] / "docs/benchmarks/search.json"
 BOUNDS = {"small": 10, "glyphnet": 3}
-TRIALS = {"small": 30, "glyphnet": 20}
+TRIALS = {"stock": 8, "ours": 30}
+MOST_SEEDS = 10
 
 
 def small():
@@ -101,6 +105,30 @@ def glyphnet():
     return x[few], y[few], fit, build
 
 
+def tiny():
+    """The same of an MLP that trains for one epoch."""
+    import keras
+
+    x, y, fit, _ = small()
+
+    def build(hp):
+        model = keras.Sequential(
+            [
+                keras.Input((8, 8, 1)),
+                keras.layers.Flatten(),
+                keras.layers.Dense(32, activation="relu"),
+                keras.layers.Dropout(hp.Float("dropout", 0.1, 0.6)),
+                keras.layers.Dense(10),
+            ]
+        )
+        optimizer = keras.optimizers.Adam(hp.Float("rate", 1e-3, 1e-1, sampling="log"))
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        model.compile(optimizer, loss, metrics=["accuracy"])
+        return model
+
+    return x[:320], y[:320], fit | {"epochs": 1}, build
+
+
 def search(side, task, trials, seed):
     """One search, in this process.
 
@@ -111,7 +139,7 @@ def search(side, task, trials, seed):
 
     from hornbook import tuning
 
-    x, y, fit, build = {"small": small, "glyphnet": glyphnet}[task]()
+    x, y, fit, build = {"small": small, "glyphnet": glyphnet, "tiny": tiny}[task]()
     kind = {"stock": keras_tuner, "ours": tuning}[side].RandomSearch
     memory = []
 
@@ -145,80 +173,79 @@ def apart(*arguments):
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def compare_speed(task, rounds):
+def compare_speed(result, task, rounds=3):
     """Trials an hour of both sides."""
-    runs = {"stock": [], "ours": []}
-    for turn in range(rounds):
+    row = result.setdefault("speed", {}).setdefault(task, {"bound": BOUNDS[task]})
+    runs = row.setdefault("runs", {"stock": [], "ours": []})
+    for _ in range(rounds):
         for side in runs:
-            runs[side].append(apart(side, task, TRIALS[task], turn + 1))
-    row = {"task": task, "trials": TRIALS[task], "bound": BOUNDS[task]}
-    medians = {}
-    for side, results in runs.items():
-        for unit in ("seconds", "processor_seconds"):
-            medians[side, unit] = statistics.median(each[unit] for each in results)
-        per_hour = 3600 * TRIALS[task] / medians[side, "seconds"]
-        row[f"{side}_trials_an_hour"] = round(per_hour)
+            run = apart(side, task, TRIALS[side], len(runs[side]) + 1)
+            units = ("seconds", "processor_seconds")
+            runs[side].append({u: round(run[u] / TRIALS[side], 3) for u in units})
     for unit in ("seconds", "processor_seconds"):
-        ratio = medians["stock", unit] / medians["ours", unit]
-        row[f"{unit}_ratio"] = round(ratio, 2)
+        medians = {
+            side: statistics.median(each[unit] for each in runs[side]) for side in runs
+        }
+        row[f"{unit}_ratio"] = round(medians["stock"] / medians["ours"], 2)
+        if unit == "seconds":
+            for side, median in medians.items():
+                row[f"{side}_trials_an_hour"] = round(3600 / median)
     return row
 
 
-def compare_best(searches, trials=10):
+def compare_best(result, searches=MOST_SEEDS, trials=6):
     """Best scores of both sides, search by search."""
-    best = {
-        side: [
-            apart(side, "small", trials, seed)["best"]
-            for seed in range(1, searches + 1)
-        ]
-        for side in ("stock", "ours")
-    }
-    pairs = zip(best["ours"], best["stock"], strict=True)
+    row = result.setdefault("best", {"trials": trials, "stock": [], "ours": []})
+    for seed in range(len(row["ours"]) + 1, min(len(row["ours"]) + searches, 10) + 1):
+        for side in ("stock", "ours"):
+            row[side].append(round(apart(side, "small", trials, seed)["best"], 4))
+    pairs = zip(row["ours"], row["stock"], strict=True)
     differences = [ours - stock for ours, stock in pairs]
     sd = statistics.stdev(differences)
-    return {
-        "trials": trials,
-        **{side: [round(each, 4) for each in values] for side, values in best.items()},
-        "mean_difference": round(statistics.mean(differences), 4),
-        "standard_error": round(sd / len(differences) ** 0.5, 4),
-    }
+    row["mean_difference"] = round(statistics.mean(differences), 4)
+    row["standard_error"] = round(sd / len(differences) ** 0.5, 4)
+    return row
 
 
-def compare_memory(trials):
+def compare_memory(result, trials=100):
     """Megabytes after each trial, and the growth after the tenth."""
-    result = {"trials": trials}
+    row = result["memory"] = {"trials": trials}
     for side in ("stock", "ours"):
-        memory = apart(side, "small", trials, 1)["memory_mb"]
-        result[side] = memory
-        result[f"{side}_growth_after_tenth"] = round(
-            max(memory[10:]) / memory[9] - 1, 4
-        )
-    return result
+        memory = apart(side, "tiny", trials, 1)["memory_mb"]
+        growth = max(memory[10:]) / memory[9] - 1
+        row |= {side: memory, f"{side}_growth_after_tenth": round(growth, 4)}
+    return row
 
 
-def main(rounds=3, searches=10, trials=100):
+def main(part=None, *arguments):
     """Compares, prints and writes."""
     import keras
     import keras_tuner
 
-    result = {
+    if not part:
+        OUT.unlink(missing_ok=True)
+    about = {
         "command": "python benchmarks/search.py",
         "backend": keras.backend.backend(),
         "keras": keras.__version__,
         "keras_tuner": keras_tuner.__version__,
         "cores": os.cpu_count(),
-        "rounds": rounds,
     }
     parts = {
-        "speed": lambda: [compare_speed(task, rounds) for task in BOUNDS],
-        "best": lambda: compare_best(searches),
-        "memory": lambda: compare_memory(trials),
+        "speed": (compare_speed, list(BOUNDS)),
+        "best": (compare_best, [MOST_SEEDS]),
+        "memory": (compare_memory, [100]),
     }
-    for name, part in parts.items():
-        result[name] = part()
-        print(name, json.dumps(result[name]), flush=True)
-        OUT.parent.mkdir(parents=True, exist_ok=True)
-        OUT.write_text(json.dumps(result, indent=1) + "\n")
+    for name in [part] if part else parts:
+        compare, settings = parts[name]
+        calls = [(s,) for s in settings] if not arguments else [arguments]
+        for call in calls:
+            result = json.loads(OUT.read_text()) if OUT.exists() else {}
+            result |= about
+            row = compare(result, *(int(a) if str(a).isdigit() else a for a in call))
+            print(name, json.dumps(row), flush=True)
+            OUT.parent.mkdir(parents=True, exist_ok=True)
+            OUT.write_text(json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":
@@ -226,4 +253,4 @@ if __name__ == "__main__":
         side, task, trials, seed = sys.argv[2:]
         print(json.dumps(search(side, task, int(trials), int(seed))))
     else:
-        main(*map(int, sys.argv[1:]))
+        main(*sys.argv[1:])

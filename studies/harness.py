@@ -4,13 +4,15 @@ A study is a script that makes a `Study` and calls `main`. Its docstring says wh
 claimed and by which rule the numbers decide; the verdict is computed, never typed.
 
     python studies/NAME.py           all seeds; writes docs/studies/NAME.json and .png
-    python studies/NAME.py --quick   two seeds, a look; writes nothing
+    python studies/NAME.py --quick   two seeds, a look: build/studies/NAME/quick.png
 
 A cell that is done is not run again: a killed study goes on where it was. The cells lie
-in build/studies/NAME; a change of the study's file begins anew.
+in build/studies/NAME; a change of the study's file, or of one that it imports from this
+folder, begins anew.
 """
 
 import hashlib
+import io
 import json
 import platform
 import subprocess
@@ -38,21 +40,25 @@ class Study:
 
     Attributes:
         file: The study's `__file__`; its name is the study's.
-        arms: Functions from a seed to a number, by what they do, in words.
+        arms: Functions from a seed to a number, by what they do, in words; or to the
+            number and a dict of what else was seen, for the rule and the picture: it
+            stands in the arm's `details`, seed by seed.
         baseline: The arm that all others are compared with, seed by seed.
         measure: What the number is, with its unit: the label of the axis.
         decide: Function from the result's arms to `(verdict, sentence)`: the rule.
         seeds: Five or more.
         setting: What the arms share, for the record.
+        picture: Function from the result to a figure of matplotlib.
     """
 
     file: str
-    arms: dict[str, Callable[[int], float]]
+    arms: dict[str, Callable[[int], float | tuple[float, dict]]]
     baseline: str
     measure: str
     decide: Callable[[dict], tuple[str, str]]
     seeds: Sequence[int] = tuple(range(5))
     setting: str = ""
+    picture: Callable[[dict], object] | None = None
 
     @property
     def name(self):
@@ -63,17 +69,19 @@ class Study:
         """Runs all cells, then compares, decides, draws and writes."""
         quick = "--quick" in sys.argv[1:]
         seeds = self.seeds[:2] if quick else self.seeds
-        values = {
+        cells = {
             arm: [self._cell(number, arm, seed) for seed in seeds]
             for number, arm in enumerate(self.arms)
         }
+        values = {arm: [value for value, _ in each] for arm, each in cells.items()}
         arms = {
             arm: summarise(each, values[self.baseline]) for arm, each in values.items()
         }
+        for arm, each in cells.items():
+            if each[0][1]:
+                arms[arm]["details"] = [details for _, details in each]
         for arm, row in arms.items():
-            print(f"{arm:60} {row['mean']:8.2f} ± {row['sd']:.2f}", flush=True)
-        if quick:
-            return
+            print(f"{arm:60} {row['mean']:9.4g} ± {row['sd']:.3g}", flush=True)
         verdict, sentence = self.decide(arms)
         if verdict not in VERDICTS:
             raise ValueError(f"A verdict is one of {VERDICTS}. Received: {verdict!r}")
@@ -90,20 +98,35 @@ class Study:
             "because": sentence,
             **provenance(),
         }
-        write_json(OUT / f"{self.name}.json", result)
-        with replacing(OUT / f"{self.name}.png") as new:
-            draw(result, new)
+        folder, name = OUT, self.name
+        if quick:
+            folder, name = ROOT / f"build/studies/{self.name}", "quick"
+        write_json(folder / f"{name}.json", result)
+        with replacing(folder / f"{name}.png") as new:
+            save((self.picture or draw)(result), new)
 
     def _cell(self, number, arm, seed):
-        digest = hashlib.sha256(Path(self.file).read_bytes()).hexdigest()[:12]
-        path = ROOT / f"build/studies/{self.name}/{digest}/{number}-{seed}.json"
+        digest = self._digest()
+        path = ROOT / f"build/studies/{self.name}/cells-{digest}/{number}-{seed}.json"
         if path.is_file():
             return json.loads(path.read_text(encoding="utf-8"))
-        value = float(self.arms[arm](seed))
-        print(f"{arm}, seed {seed}: {value:.2f}", flush=True)
+        value = self.arms[arm](seed)
+        value, details = value if isinstance(value, tuple) else (value, {})
+        print(f"{arm}, seed {seed}: {value:.4g}", flush=True)
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, value)
-        return value
+        write_json(path, [float(value), details])
+        return [float(value), details]
+
+    def _digest(self):
+        """Of the study's file, and of those beside it that it has imported."""
+        folder, here = Path(self.file).resolve().parent, Path(__file__).resolve()
+        loaded = {
+            getattr(each, "__file__", None) for each in list(sys.modules.values())
+        }
+        paths = {Path(file).resolve() for file in [self.file, *filter(None, loaded)]}
+        beside = sorted(path for path in paths - {here} if path.parent == folder)
+        text = b"".join(path.read_bytes() for path in beside)
+        return hashlib.sha256(text).hexdigest()[:12]
 
 
 def summarise(values, baseline):
@@ -131,7 +154,21 @@ def summarise(values, baseline):
             "interval": [float(low), float(high)],
             "p": float(test.pvalue),
         }
+    elif differences.any():  # the same in each seed: there is no spread to test by
+        by = float(differences[0])
+        row |= {"difference": by, "interval": [by, by], "p": 0.0}
     return row
+
+
+def lead(arms, arm, over):
+    """How far an arm lies above another: the mean of the differences, and p."""
+    row = summarise(arms[arm]["values"], arms[over]["values"])
+    return row.get("difference", 0.0), row.get("p", 1.0)
+
+
+def by_signs(signs):
+    """The verdict of a claim in parts: all hold, some, or none."""
+    return "holds" if all(signs) else "partly" if any(signs) else "not here"
 
 
 def provenance():
@@ -150,7 +187,17 @@ def provenance():
     }
 
 
-def draw(result, path):
+def save(figure, path):
+    """Writes a picture in 256 colours, which takes a third of the room."""
+    from PIL import Image
+
+    pixels = io.BytesIO()
+    figure.savefig(pixels, dpi=130, format="png")
+    few = Image.open(pixels).convert("RGB").quantize(256, dither=Image.Dither.NONE)
+    few.save(path, format="png", optimize=True)
+
+
+def draw(result):
     """Every seed as a dot, the mean and its spread beside them, an arm a row."""
     from matplotlib.figure import Figure
 
@@ -169,4 +216,4 @@ def draw(result, path):
     axes.set_xlabel(f"{result['measure']}: {len(result['seeds'])} seeds, mean ± sd")
     axes.grid(axis="x", alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=130, format="png")
+    return figure

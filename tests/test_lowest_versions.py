@@ -15,7 +15,8 @@ def floors():
     """Each direct requirement at its lowest version."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    extras = extras["jax"] + extras["torch"] + extras["test"]
+    names = ("export", "hub", "jax", "ray", "torch", "test")
+    extras = [requirement for name in names for requirement in extras[name]]
     for requirement in project["dependencies"] + extras:
         if found := re.match(r"([\w-]+)>=([\w.]+)", requirement):
             yield "{}=={}".format(*found.groups())

@@ -1,6 +1,11 @@
 """What a trial leaves on disk: its weights, and the state to go on from."""
 
+import errno
+import os
+import shutil
+import tempfile
 import time
+from pathlib import Path
 
 import keras
 
@@ -53,8 +58,25 @@ class ScoredWeights(keras.callbacks.Callback):
 
 def save_weights(model, path):
     """Saves a model's weights, whole or not at all."""
+    check_room(model, Path(path).parent)
     with replacing(path) as new:
         model.save_weights(new)
+
+
+def check_room(model, folder):
+    """Raises `OSError` if a disk has no room for a model's weights and state.
+
+    To be asked first: HDF5 brings the process down when a disk is full.
+    """
+    variables = model.variables + (model.optimizer.variables if model.optimizer else [])
+    size = sum(keras.ops.convert_to_numpy(v).nbytes for v in variables)
+    size += 2**16 + 2**12 * len(variables)  # What HDF5 adds.
+    if not hasattr(os, "posix_fallocate"):
+        if shutil.disk_usage(folder).free < size:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
+        return
+    with tempfile.TemporaryFile(dir=folder) as file:
+        os.posix_fallocate(file.fileno(), 0, size)
 
 
 class TrialState(FullState):

@@ -69,19 +69,22 @@ class Engine(Eager):
 
     def load(self, model, structure):
         """Takes over the state of a model; False if it is not such a one after all."""
-        if structure.key != self.structure.key:
-            return False
-        fixed = self.facts.fixed
-        if any(structure.floats[path] != self.floats[path] for path in fixed):
+        if not self.may_serve(structure):
             return False
         for mine, its in zip(_variables(self.model), _variables(model), strict=True):
-            mine.assign(its)
+            self.epochs.copy(its, mine)
         for path, value in structure.floats.items():
             if value != self.floats[path]:
                 self.facts.varying.add(path)
                 self.structure.put[path](value)
         self.floats = dict(structure.floats)
         return _config(self.model) == _config(model)
+
+    def may_serve(self, structure):
+        """Whether a model differs in nothing that a compiled step has to know."""
+        return structure.key == self.structure.key and all(
+            structure.floats[path] == self.floats[path] for path in self.facts.fixed
+        )
 
     def prepare(self, *requests):
         while True:
@@ -168,6 +171,8 @@ class Engines:
         most: How many to keep; each holds a model and its graphs.
     """
 
+    kind = Engine
+
     def __init__(self, say, most=MOST_ENGINES):
         self.say, self.most = say, most
         self.engines, self.facts = [], {}
@@ -193,6 +198,10 @@ class Engines:
         structure = read(model)
         if structure.opaque:
             raise NotWarm(f"`{structure.opaque}` cannot be compared between models")
+        return self.find_for(structure, model, batch, build_other)
+
+    def find_for(self, structure, model, batch, build_other=None):
+        """As `find`, for a model that was read."""
         for engine in self.engines:
             if engine.load(model, structure):
                 self.engines.remove(engine)
@@ -211,7 +220,7 @@ class Engines:
                         for path, value in structure.floats.items()
                         if other.floats[path] != value
                     }
-        engine = Engine(model, structure, facts)
+        engine = self.kind(model, structure, facts)
         if keras.backend.backend() == "jax":
             model._symbolic_build(data_batch=batch)  # Makes the metrics' variables.
         self.engines = [engine, *self.engines[: self.most - 1]]

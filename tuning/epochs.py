@@ -2,6 +2,7 @@
 
 `Epochs(model)` has the same methods on each backend. `prepare` traces and compiles,
 and raises what a `Number` or the model raises, before anything has been trained.
+`run` resets the metrics and runs.
 
 On TensorFlow an epoch is one graph with a loop in it, on JAX one compiled scan (and a
 step for what is left over). On torch it is a plain loop, as in `fit`: nothing is
@@ -9,6 +10,7 @@ compiled there, and all it saves is moving the batches.
 """
 
 import contextlib
+import sys
 
 import keras
 import numpy as np
@@ -19,7 +21,7 @@ def backend_epochs(model):
     """The `Epochs` of the backend that Keras runs on."""
     kinds = {
         "tensorflow": _TensorFlowEpochs,
-        "jax": _JaxEpochs,
+        "jax": JaxEpochs,
         "torch": _TorchEpochs,
     }
     return kinds[keras.backend.backend()](model)
@@ -51,6 +53,11 @@ class _Epochs:
         """Sets the floats that steps are run with."""
         self.values = dict(values)
 
+    @staticmethod
+    def copy(source, target):
+        """Gives a variable the value of another."""
+        target.assign(source)
+
 
 class _TensorFlowEpochs(_Epochs):
     def __init__(self, model):
@@ -76,6 +83,11 @@ class _TensorFlowEpochs(_Epochs):
 
         return tf.convert_to_tensor(array)
 
+    @staticmethod
+    def copy(source, target):
+        # (`assign` of Keras takes six times as long to check what is known here)
+        target.value.assign(source.value)
+
     def prepare(self, kind, data, order, batch_size):
         import tensorflow as tf
 
@@ -97,6 +109,8 @@ class _TensorFlowEpochs(_Epochs):
         )
 
         def run_epoch(data, order):
+            self.model.reset_metrics()  # In the graph it costs nothing.
+
             def body(start, logs):
                 chosen = order[start : start + batch_size]
                 batch = tree.map_structure(lambda x: tf.gather(x, chosen), data)
@@ -114,6 +128,26 @@ class _TensorFlowEpochs(_Epochs):
         specs = tree.map_structure(_spec, data)
         order = self.put(order)
         return self.compiled[kind, batch_size, str(specs)](data, order)
+
+
+@contextlib.contextmanager
+def keeping_kernels():
+    """Has TensorFlow keep its kernels while Keras resets names and seeds.
+
+    Else it would optimise each of our graphs anew, which takes a small model longer
+    than to train.
+    """
+    name = "TFE_ContextClearCaches"
+    module = sys.modules.get("tensorflow.python.pywrap_tfe")
+    clear = getattr(module, name, None)
+    if clear is None or keras.backend.backend() != "tensorflow":
+        yield
+        return
+    setattr(module, name, lambda context: None)
+    try:
+        yield
+    finally:
+        setattr(module, name, clear)
 
 
 def _spec(tensor):
@@ -158,7 +192,9 @@ def _teach_tensorflow():
     Convert().register()
 
 
-class _JaxEpochs(_Epochs):
+class JaxEpochs(_Epochs):
+    """Epochs on JAX; what a population compiles is made of them."""
+
     def __init__(self, model):
         super().__init__(model)
         self.compiled = {}
@@ -180,7 +216,17 @@ class _JaxEpochs(_Epochs):
         key = self._key(kind, data, order, batch_size)
         if key in self.compiled:
             return
-        # Data and Numbers first, state last.
+        arguments = self._state(kind), data, order, self.values
+        self.compiled[key] = (
+            jax.jit(self.make_epoch(kind, batch_size), donate_argnums=0)
+            .lower(*arguments)
+            .compile()
+        )
+
+    def make_epoch(self, kind, batch_size):
+        """The function of state, data, order and floats that runs an epoch."""
+        import jax
+
         step = getattr(self.model, f"{kind}_step")
 
         def run_epoch(state, data, order, values):
@@ -199,15 +245,15 @@ class _JaxEpochs(_Epochs):
                     state, logs = body(state, order[full * batch_size :])
             return logs, state
 
-        arguments = self._state(kind), data, order, self.values
-        self.compiled[key] = (
-            jax.jit(run_epoch, donate_argnums=0).lower(*arguments).compile()
-        )
+        return run_epoch
 
     def run(self, kind, data, order, batch_size):
+        self.model.reset_metrics()
         compiled = self.compiled[self._key(kind, data, order, batch_size)]
         logs, state = compiled(self._state(kind), data, order, self.values)
-        for variables, values in zip(self._variables(kind), state, strict=True):
+        for variables, values in zip(
+            variables_of(self.model, kind), state, strict=True
+        ):
             for variable, value in zip(variables, values, strict=True):
                 variable.assign(value)
         return logs
@@ -216,18 +262,20 @@ class _JaxEpochs(_Epochs):
         shapes = [(x.shape, str(x.dtype)) for x in tree.flatten(data)]
         return kind, batch_size, len(order), str(shapes)
 
-    def _variables(self, kind):
-        model = self.model
-        optimizer = [model.optimizer.variables] if kind == "train" else []
-        return [
-            model.trainable_variables,
-            model.non_trainable_variables,
-            *optimizer,
-            model.metrics_variables,
-        ]
-
     def _state(self, kind):
-        return tuple([v.value for v in group] for group in self._variables(kind))
+        groups = variables_of(self.model, kind)
+        return tuple([v.value for v in group] for group in groups)
+
+
+def variables_of(model, kind):
+    """Groups of variables that a step of "train" or "test" takes on JAX, in order."""
+    optimizer = [model.optimizer.variables] if kind == "train" else []
+    return [
+        model.trainable_variables,
+        model.non_trainable_variables,
+        *optimizer,
+        model.metrics_variables,
+    ]
 
 
 class _TorchEpochs(_Epochs):
@@ -242,6 +290,7 @@ class _TorchEpochs(_Epochs):
         import torch
 
         training = kind == "train"
+        self.model.reset_metrics()
         self.model.train(training)
         step = getattr(self.model, f"{kind}_step")
         order = torch.from_numpy(np.asarray(order, "int64"))

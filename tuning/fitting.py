@@ -181,6 +181,36 @@ def fit_epochs(engine, fit, device, seed):
     Returns:
         The `History`.
     """
+    return finish(epochs_of(engine, fit, device, seed))
+
+
+def finish(steps):
+    """Runs by itself what yields an engine and arguments of its `run`.
+
+    Args:
+        steps: A generator, which is sent the logs of each epoch.
+
+    Returns:
+        What the generator returns.
+    """
+    logs = None
+    while True:
+        try:
+            engine, request = steps.send(logs)
+        except StopIteration as end:
+            return end.value
+        try:
+            logs = engine.run(*request)
+        except BaseException as error:
+            steps.throw(error)
+
+
+def epochs_of(engine, fit, device, seed):
+    """As `fit_epochs`, but leaves it to others to run the epochs.
+
+    Yields:
+        The engine, and arguments of its `run`, whose logs have to be sent.
+    """
     model, arguments = engine.model, fit.arguments
     put = engine.epochs.put
     data = device.put(fit.data, put)
@@ -213,17 +243,15 @@ def fit_epochs(engine, fit, device, seed):
     callbacks.on_train_begin()
     logs = {}
     for epoch in range(model._initial_epoch or arguments["initial_epoch"], epochs):
-        model.reset_metrics()
         callbacks.on_epoch_begin(epoch)
         if model.train_function is not None:  # A callback wants it to be made anew.
             model.train_function = None
             engine.recompile(*requests)
         order = epoch_order(places, shuffle, seed, epoch)
-        logs = engine.run("train", data, order, batch_size)
+        logs = yield engine, ("train", data, order, batch_size)
         if fit.validation is not None and _is_due(epoch, arguments["validation_freq"]):
-            model.reset_metrics()
             callbacks.on_test_begin()
-            test_logs = engine.run(*requests[1])
+            test_logs = yield engine, requests[1]
             callbacks.on_test_end(test_logs)
             logs |= {f"val_{name}": value for name, value in test_logs.items()}
         callbacks.on_epoch_end(epoch, logs)

@@ -163,7 +163,7 @@ class _Walk:
             self.key.append((path, value))
         elif isinstance(value, weakref.ref):
             pass
-        elif _is_of_library(value) and hasattr(value, "python_function"):
+        elif hasattr(value, "python_function") and _is_of_library(type(value)):
             self.visit(value.python_function, f"{path}.python_function", None)
         elif hasattr(value, "__dict__"):
             self.key.append((path, kind))

@@ -5,8 +5,27 @@ from dataclasses import replace
 import keras
 import numpy as np
 
-from hornbook.tuning.fitting import count
+from hornbook.tuning.engine import NotWarm
+from hornbook.tuning.fitting import count, read_fit
 from hornbook.zoo.errors import InputError
+
+
+def check_folds(folds, args, groups=None, **kwargs):
+    """Raises `InputError` unless the arguments of `search` can be split.
+
+    Args:
+        folds: How many there are, or None.
+        args: For `fit`.
+        groups: As for `split_folds`.
+        **kwargs: For `fit`.
+    """
+    if folds is None and groups is not None:
+        raise InputError("`groups` goes with `folds`. Received: folds=None")
+    if folds is not None:
+        try:
+            split_folds(read_fit(args, kwargs), folds, 0, groups, seed=0)
+        except NotWarm as error:
+            raise InputError(f"`folds` needs arrays, but {error}.") from error
 
 
 def split_folds(fit, folds, fold, groups, seed):

@@ -139,6 +139,13 @@ def check_same(path, here):
         here: The description of this search.
     """
     there = json.loads(Path(path).read_text(encoding="utf-8"))
+    if there.get("format") != here["format"]:
+        raise InputError(
+            f"`{Path(path).parent}` was written by another version of Hornbook, in "
+            f"format {there.get('format')}; this one has {here['format']}. Go on with "
+            "that version, pass `overwrite=True` to start afresh, or choose another "
+            "`project_name`."
+        )
     for name in here.keys() | there.keys():
         one, other = there.get(name), here.get(name)
         if one == other:

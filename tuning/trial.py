@@ -1,5 +1,6 @@
 """Running one trial: all its trainings, without an oracle, here or in any process."""
 
+import contextlib
 import copy
 import functools
 import hashlib
@@ -17,14 +18,23 @@ from keras_tuner.errors import FatalValueError
 
 from hornbook.tuning.checkpoints import ScoredWeights, TrialState
 from hornbook.tuning.engine import Engines, NotWarm
-from hornbook.tuning.fitting import Device, fit_epochs, read_fit
+from hornbook.tuning.epochs import keeping_kernels
+from hornbook.tuning.fitting import Device, epochs_of, finish, read_fit
 from hornbook.tuning.folds import split_folds
+from hornbook.tuning.population import Crowds
 from hornbook.tuning.pruning import Pruning
 from hornbook.tuning.scoring import score_history
 from hornbook.tuning.seeds import run_seed
 from hornbook.zoo.files import write_json
 
 RECORD = "hornbook.json"
+OWN_METHODS = (
+    "fit",
+    "evaluate",
+    "reset_metrics",
+    "make_train_function",
+    "make_test_function",
+)
 UNIMPORTANT = {"callbacks", "verbose"}  # For what a training's state is worth.
 
 
@@ -47,6 +57,7 @@ class Runner:
         prune: None, "median" or "halving".
         save_every: Seconds between two states of a training.
         say: Function that tells the user a sentence.
+        population: How many trials are trained at once, or None; see `population`.
     """
 
     build: object
@@ -59,6 +70,7 @@ class Runner:
     prune: str | None = None
     save_every: float = 2.0
     say: object = print
+    population: int | None = None
     engines: Engines = field(init=False, repr=False)
 
     def __post_init__(self):
@@ -67,12 +79,13 @@ class Runner:
 
     def forget(self):
         """Lets go of data on the device and of what was compiled."""
-        self.device = Device()
-        self.engines = Engines(self._say_once)
+        self.device, self.kept, self.seeds = Device(), set(), set()
+        kind = Engines if self.population is None else Crowds
+        self.engines = kind(self._say_once)
 
     def __getstate__(self):
         state = dict(vars(self))
-        return state | {"device": None, "engines": None}
+        return state | {"device": None, "engines": None, "kept": None}
 
     def __setstate__(self, state):
         vars(self).update(state)
@@ -111,6 +124,24 @@ class Runner:
             The record, a dict that JSON can hold: the metrics, the epoch they are of,
             and each training with its seed, curves and seconds.
         """
+        given = {"groups": groups, "prepare": prepare, "earlier": earlier}
+        return finish(
+            self.steps(trial_id, hyperparameters, folder, args, kwargs, **given)
+        )
+
+    def steps(
+        self,
+        trial_id,
+        hyperparameters,
+        folder,
+        args,
+        kwargs,
+        *,
+        groups=None,
+        prepare=None,
+        earlier=(),
+    ):
+        """As `run`, but leaves it to others to run the epochs, as `epochs_of` does."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         started = time.monotonic()
@@ -126,16 +157,16 @@ class Runner:
             seed = run_seed(self.seed, trial_id, execution, fold)
             pruning = Pruning(self.prune, self.objective, earlier)
             state = TrialState(folder / f"state-{about}-{number}", self.save_every)
-            run = self.train(
+            run = yield from self._train(
                 hyperparameters,
                 seed,
-                *args,
+                args,
+                kwargs,
                 fold=fold,
                 groups=groups,
                 prepare=prepare and functools.partial(prepare, execution=execution),
                 extra=[pruning, weights, state],
                 build_config=folder / "build_config.json",
-                **kwargs,
             )
             run |= {"execution": execution, "fold": fold}
             run["pruned"] = pruning.epoch
@@ -154,24 +185,33 @@ class Runner:
         folds = [None] if self.folds is None else range(self.folds)
         return [(e, fold) for e in range(self.executions) for fold in folds]
 
-    def train(
+    def train(self, hyperparameters, seed, *args, **kwargs):
+        """Trains once.
+
+        A hyperparameter called "batch_size" is that of `fit`, unless one is given.
+
+        Returns:
+            Dict of what is recorded of it.
+        """
+        return finish(self._train(hyperparameters, seed, args, kwargs))
+
+    def _train(
         self,
         hyperparameters,
         seed,
-        *args,
+        args,
+        kwargs,
+        *,
         fold=None,
         groups=None,
         prepare=None,
         extra=(),
         build_config=None,
-        **kwargs,
     ):
-        """Trains once.
-
-        Returns:
-            Dict of what is recorded of it.
-        """
         started = time.monotonic()
+        kwargs = dict(kwargs)
+        if "batch_size" in hyperparameters.values:
+            kwargs.setdefault("batch_size", hyperparameters.values["batch_size"])
         callbacks = _copied(kwargs.pop("callbacks", None) or ())
         if prepare is not None:
             callbacks = prepare(callbacks)
@@ -196,9 +236,10 @@ class Runner:
                 states = [c for c in callbacks if isinstance(c, TrialState)]
                 kwargs["callbacks"] = [c for c in callbacks if c not in states]
             history = model.fit(*args, **kwargs)
+            self.kept = {model.name}  # Something that will be gone.
         else:
             try:
-                history = fit_epochs(engine, fit, self.device, seed)
+                history = yield from epochs_of(engine, fit, self.device, seed)
             except BaseException:
                 engines.drop(engine)
                 raise
@@ -224,8 +265,14 @@ class Runner:
         return run
 
     def _build(self, hyperparameters, seed):
-        keras.utils.clear_session(free_memory=False)
-        keras.utils.set_random_seed(seed)
+        before, self.kept = self.kept, set(self.engines.engines)
+        # What was compiled for a model that is gone is let go. A seed that comes again
+        # has to start anew, as kernels of TensorFlow's own generators then do.
+        may_keep = self.kept and before <= self.kept and seed not in self.seeds
+        self.seeds.add(seed)
+        with keeping_kernels() if may_keep else contextlib.nullcontext():
+            keras.utils.clear_session(free_memory=False)
+            keras.utils.set_random_seed(seed)
         return self.build(hyperparameters)
 
     def _find_engine(self, engines, model, fit, hyperparameters, seed):
@@ -233,7 +280,8 @@ class Runner:
             return self._build(other_values(hyperparameters), seed)
 
         found = engines.find(model, fit.batch, build_other)
-        keras.utils.set_random_seed(seed)
+        with keeping_kernels():
+            keras.utils.set_random_seed(seed)
         return found
 
     def _identify(self, trial_id, hyperparameters, args, kwargs):
@@ -302,7 +350,7 @@ def _digest(value):
 def check_model(model):
     """Raises `NotWarm` if a model trains otherwise than by its `train_step`."""
     kind = type(model)
-    for name in ("fit", "evaluate", "make_train_function", "make_test_function"):
+    for name in OWN_METHODS:
         if getattr(kind, name) is not getattr(keras.Model, name):
             raise NotWarm(f"the model has a `{name}` of its own")
     if not model.compiled or model.optimizer is None:

@@ -15,9 +15,12 @@ import keras_tuner
 from keras_tuner.errors import FailedTrialError, FatalTypeError
 
 from hornbook.tuning import project
-from hornbook.tuning.engine import NotWarm
-from hornbook.tuning.fitting import read_fit
-from hornbook.tuning.folds import split_folds
+from hornbook.tuning.executors import driver
+from hornbook.tuning.folds import check_folds
+from hornbook.tuning.hooks import Hooks
+from hornbook.tuning.mishaps import naming_full_disk, naming_full_memory
+from hornbook.tuning.population import check_population
+from hornbook.tuning.population import search as search_together
 from hornbook.tuning.pruning import RULES
 from hornbook.tuning.scoring import check_rule
 from hornbook.tuning.trial import RECORD, Runner
@@ -26,7 +29,8 @@ from hornbook.zoo.files import write_json
 
 WORKERS = (
     "keras-tuner's chief and workers are not used here: they hang when one of them "
-    "dies. Unset {names}: trials run one after the other, in this process."
+    "dies. Unset {names}, and pass `executor=hornbook.tuning.Pool(workers=4)` to run "
+    "trials side by side on this machine, or `hornbook.tuning.Ray(address)` on several."
 )
 
 
@@ -36,6 +40,15 @@ class Tuner(keras_tuner.Tuner):
     Warm: trials that differ only in numbers share one compiled epoch. Honest: each
     training has a seed, and the score a stated rule. Each trial's `hornbook.json` has
     both, with all curves.
+
+    A trial fails, which is said, and the search goes on: where `build` raises, where
+    the model does not fit in memory, where the objective is not a number. Three
+    failures in a row end it with an error, as in keras-tuner (which also has
+    `max_retries_per_trial`). A trial that the system kills takes the search with it,
+    which can go on; in an executor's worker it fails alone. A full disk ends the search
+    with an error, and it goes on once there is room. A space with fewer values than
+    `max_trials`, or an empty one, is searched whole, and the search says that it ended
+    for that. A folder of another space, or of another version, is refused.
 
     A subclass that overrides `run_trial`, and a `HyperModel` that overrides `fit`, run
     as in keras-tuner: cold, with no seed of ours, and from the beginning after a kill.
@@ -49,6 +62,11 @@ class Tuner(keras_tuner.Tuner):
             `search(..., groups=labels)` keeps examples with the same label together.
         prune: "median" or "halving" ends trials early that have fallen behind.
         save_every: Seconds between two states of a training, to go on from.
+        population: Number of trials to train at once, as rows of one compiled step, or
+            None. For a GPU that one small model cannot fill; on the JAX backend only.
+        executor: None runs the trials here, one after the other; a
+            `hornbook.tuning.Pool` or `hornbook.tuning.Ray` runs several at once, in
+            other processes. A search that was stopped can go on in any of them.
         **kwargs: For `keras_tuner.Tuner`: `directory`, `executions_per_trial`, ...
 
     Raises:
@@ -66,8 +84,22 @@ class Tuner(keras_tuner.Tuner):
         folds=None,
         prune=None,
         save_every=2.0,
+        population=None,
+        executor=None,
         **kwargs,
     ):
+        if population is not None:
+            check_population(population)
+            if executor is not None or not warm:
+                raise InputError(
+                    "`population` trains warm trials in this process. Received: "
+                    f"population={population}, warm={warm}, executor={executor!r}"
+                )
+        if not (executor is None or hasattr(executor, "receive")):
+            raise InputError(
+                "`executor` must be None, a `hornbook.tuning.Pool` or a "
+                f"`hornbook.tuning.Ray`. Received: executor={executor!r}"
+            )
         names = [name for name in os.environ if name.startswith("KERASTUNER_ORACLE")]
         if names:
             raise InputError(WORKERS.format(names=" and ".join(sorted(names))))
@@ -81,7 +113,8 @@ class Tuner(keras_tuner.Tuner):
             raise InputError(f"`folds` must be at least 2. Received: folds={folds}")
         if prune not in RULES:
             raise InputError(f"`prune` must be one of {RULES}. Received: prune={prune}")
-        self._warm, self._save_every = warm, save_every
+        self._warm, self._save_every, self._executor = warm, save_every, executor
+        self._population = population
         self._rules = {"score": score, "folds": folds, "prune": prune}
         self._runner = self._search_arguments = None
         project.save_whole(oracle)
@@ -96,6 +129,13 @@ class Tuner(keras_tuner.Tuner):
                 project.check_files(folder)
             super().__init__(oracle, hypermodel, **kwargs)
         self._initial_space = space
+        if population is not None and (
+            self._is_customised() or type(self).run_trial is not Tuner.run_trial
+        ):
+            raise InputError(
+                "`population` trains models by itself, and cannot call a `fit` or a "
+                f"`run_trial` of one's own. Received: population={population}"
+            )
         self._describe_project()
 
     # --- the project folder
@@ -109,6 +149,7 @@ class Tuner(keras_tuner.Tuner):
         self._is_reloaded = True
 
     _is_reloaded = False
+    is_worker = False  # Whether this is an executor's copy.
 
     def _describe_project(self):
         path = Path(self.project_dir, "hornbook.json")
@@ -155,23 +196,17 @@ class Tuner(keras_tuner.Tuner):
             **kwargs: For `fit`. With `folds`, also `groups`.
         """
         self._search_arguments = args, kwargs
-        self._check_folds(args, kwargs)
-        with self._writing(), collecting():
-            super().search(*args, **kwargs)
+        if not self._is_customised():
+            check_folds(self._rules["folds"], args, **kwargs)
+        with naming_full_disk(self.project_dir), self._writing(), collecting():
+            if self._population is not None:
+                search_together(self, self._population, args, kwargs)
+            elif self._executor is None:
+                super().search(*args, **kwargs)
+            else:
+                driver.search(self, self._executor, args, kwargs)
             self._say_what_is_missing()
         self.runner.forget()
-
-    def _check_folds(self, args, kwargs):
-        folds, groups = self._rules["folds"], kwargs.get("groups")
-        if folds is None and groups is not None:
-            raise InputError("`groups` goes with `folds`. Received: folds=None")
-        if folds is None or self._is_customised():
-            return
-        kwargs = {name: v for name, v in kwargs.items() if name != "groups"}
-        try:
-            split_folds(read_fit(args, kwargs), folds, 0, groups, self.oracle.seed)
-        except NotWarm as error:
-            raise InputError(f"`folds` needs arrays, but {error}.") from error
 
     def _say_what_is_missing(self):
         limit, done = self.oracle.max_trials, len(self.oracle.trials)
@@ -198,6 +233,7 @@ class Tuner(keras_tuner.Tuner):
                 warm=self._warm,
                 executions=self.executions_per_trial,
                 save_every=self._save_every,
+                population=self._population,
                 say=self._say,
                 **self._rules,
             )
@@ -222,6 +258,8 @@ class Tuner(keras_tuner.Tuner):
         Returns:
             `Outcome`, the metrics.
         """
+        if self.is_worker and ("verbose" in kwargs or not self._is_customised()):
+            kwargs["verbose"] = 0  # Progress bars of several would mix.
         if self._is_customised():
             kwargs.pop("groups", None)
             return super().run_trial(trial, *args, **kwargs)
@@ -237,7 +275,11 @@ class Tuner(keras_tuner.Tuner):
         return Outcome(record)
 
     def _run_and_update_trial(self, trial, *args, **kwargs):
-        results = self.run_trial(trial, *args, **kwargs)
+        with (
+            naming_full_disk(self.project_dir),
+            naming_full_memory(self.runner.forget),
+        ):
+            results = self.run_trial(trial, *args, **kwargs)
         if isinstance(results, Outcome):
             self.oracle.update_trial(trial.trial_id, results, step=results.step)
         else:
@@ -257,24 +299,27 @@ class Tuner(keras_tuner.Tuner):
         """Of the trials that are done, with `prune`."""
         if self._rules["prune"] is None:
             return []
-        curves = []
-        for trial_id in self.oracle.end_order:
-            path = Path(self.get_trial_dir(trial_id), RECORD)
-            if path.exists():
-                runs = json.loads(path.read_text(encoding="utf-8"))["runs"]
-                curves.append(runs[0]["curves"].get(self.oracle.objective.name, []))
-        return curves
+        ended = self.oracle.end_order
+        paths = [Path(self.get_trial_dir(trial_id), RECORD) for trial_id in ended]
+        records = [json.loads(p.read_bytes()) for p in paths if p.exists()]
+        name = self.oracle.objective.name
+        return [record["runs"][0]["curves"].get(name, []) for record in records]
 
     def _prepare_callbacks(self, trial, callbacks, execution):
         """Those of the user, TensorBoard's for the trial, and the tuner's own hooks."""
         self._configure_tensorboard_dir(callbacks, trial, execution)
-        hooks = [
-            name
-            for name in ("epoch_begin", "epoch_end", "batch_begin", "batch_end")
-            if getattr(type(self), f"on_{name}")
-            is not getattr(keras_tuner.Tuner, f"on_{name}")
-        ]
-        return [*callbacks, Hooks(self, trial, hooks)] if hooks else callbacks
+        hooks = Hooks(self, trial)
+        return [*callbacks, hooks] if hooks.names else callbacks
+
+    def finish_trial(self, trial, outcome):
+        """Records a trial, given a function that returns its record, or raises."""
+
+        def run_trial(*args, **kwargs):
+            return Outcome(outcome())
+
+        with _replaced(self, "run_trial", run_trial):
+            self._try_run_and_update_trial(trial)
+        self.on_trial_end(trial)
 
     def _try_run_and_update_trial(self, trial, *args, **kwargs):
         super()._try_run_and_update_trial(trial, *args, **kwargs)
@@ -320,27 +365,6 @@ def _replaced(instance, name, value):
         yield
     finally:
         del vars(instance)[name]
-
-
-class Hooks(keras.callbacks.Callback):
-    """Calls a tuner's `on_epoch_end` and its kin, where a subclass has them."""
-
-    def __init__(self, tuner, trial, names):
-        super().__init__()
-        self.tuner, self.trial = tuner, trial
-        self.wants_batches = any(name.startswith("batch") for name in names)
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.tuner.on_epoch_begin(self.trial, self.model, epoch, logs)
-
-    def on_epoch_end(self, epoch, logs=None):
-        self.tuner.on_epoch_end(self.trial, self.model, epoch, logs)
-
-    def on_train_batch_begin(self, batch, logs=None):
-        self.tuner.on_batch_begin(self.trial, self.model, batch, logs)
-
-    def on_train_batch_end(self, batch, logs=None):
-        self.tuner.on_batch_end(self.trial, self.model, batch, logs)
 
 
 def _return(results, *args, **kwargs):

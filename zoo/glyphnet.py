@@ -4,6 +4,7 @@ import keras
 from keras import layers
 
 WIDTHS = (32, 64, 128)
+SMALL_WIDTHS = (16, 32, 64)
 
 
 def glyphnet(input_shape=(32, 32, 3), widths=WIDTHS, name="glyphnet"):

@@ -1,6 +1,7 @@
 """Pretrains GlyphNet on rendered letters: the script behind the shipped weights.
 
     python -m hornbook.zoo.pretrain letters_rgb --out zoo
+    python -m hornbook.zoo.pretrain letters_rgb --architecture glyphnet_small --out zoo
 
 It builds `hornbook_glyphs` on the first run, and writes the weights and their card. In
 colour, each epoch lays the glyphs over new procedural backgrounds.
@@ -15,16 +16,20 @@ import keras
 import numpy as np
 
 from hornbook.recipes.data.seeded_batches import SeededBatches
+from hornbook.zoo.backbones.native import build_native
 from hornbook.zoo.data.backgrounds import lay_over, procedural_background
 from hornbook.zoo.data.crops import centre_crops, random_crops
 from hornbook.zoo.data.glyph_rendering import glyph_classes
 from hornbook.zoo.files import replacing, write_json
-from hornbook.zoo.glyphnet import WIDTHS, glyphnet
 from hornbook.zoo.weights import sha256
 
 CROP = 32
 BACKGROUNDS, BACKGROUND_SIZE = 6_000, 96
-EPOCHS = {"letters_grey": 12, "letters_rgb": 20}
+TAGS = ("letters_grey", "letters_rgb")
+EPOCHS = {
+    "glyphnet": {"letters_grey": 12, "letters_rgb": 20},
+    "glyphnet_small": {"letters_grey": 8, "letters_rgb": 8},
+}
 BATCH_SIZE, RATE, WEIGHT_DECAY, SEED = 128, 4e-3, 2e-3, 0
 
 
@@ -52,7 +57,7 @@ def load_glyphs(split):
     return data["image"], data["label"], info.features["label"].names
 
 
-def pretrain(tag, epochs, steps_per_epoch=None, seed=SEED):
+def pretrain(tag, epochs, steps_per_epoch=None, seed=SEED, architecture="glyphnet"):
     """Trains a backbone and a throw-away head.
 
     Args:
@@ -60,6 +65,7 @@ def pretrain(tag, epochs, steps_per_epoch=None, seed=SEED):
         epochs: Passes over the glyphs.
         steps_per_epoch: For a shorter pass; None for all.
         seed: For the weights and the batches.
+        architecture: A key of `EPOCHS`.
 
     Returns:
         `(backbone, history)`: the model without its head, and one dict an epoch.
@@ -88,7 +94,7 @@ def pretrain(tag, epochs, steps_per_epoch=None, seed=SEED):
         images, labels, BATCH_SIZE, seed, transform=transform, steps=steps_per_epoch
     )
 
-    backbone = glyphnet((CROP, CROP, channels))
+    backbone = build_native(architecture, (CROP, CROP, channels))
     head = [keras.layers.Dropout(0.1), keras.layers.Dense(len(names), "softmax")]
     model = keras.Sequential([backbone.input, backbone, *head])
     steps = len(batches) * epochs
@@ -118,7 +124,7 @@ def golden_input(input_shape):
     return ((y * 7 + x * (13 + 4 * picture) + c * 29) % 256).astype("uint8")
 
 
-def publish(backbone, tag, record, out):
+def publish(backbone, tag, record, out, architecture="glyphnet"):
     """Writes the weights in float16, and the card that describes them.
 
     Args:
@@ -126,8 +132,9 @@ def publish(backbone, tag, record, out):
         tag: "letters_grey" or "letters_rgb".
         record: Dict with `seconds`, `validation_accuracy`, `epochs` and `seed`.
         out: Path of a folder; the files go to its folders `weights` and `cards`.
+        architecture: What the backbone was built as.
     """
-    name = f"glyphnet.{tag}"
+    name = f"{architecture}.{tag}"
     weights, cards = out / "weights", out / "cards"
     for folder in (weights, cards):
         folder.mkdir(parents=True, exist_ok=True)
@@ -136,7 +143,7 @@ def publish(backbone, tag, record, out):
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy("float16")
     try:
-        half = glyphnet(backbone.input_shape[1:])
+        half = build_native(architecture, backbone.input_shape[1:])
     finally:
         keras.config.set_dtype_policy(policy)
     half.set_weights(rounded)
@@ -147,13 +154,13 @@ def publish(backbone, tag, record, out):
     colour = "in colour over procedural backgrounds" if tag == "letters_rgb" else "grey"
     card = {
         "id": name,
-        "architecture": "glyphnet",
+        "architecture": architecture,
         "input_shape": list(backbone.input_shape[1:]),
-        "widths": list(WIDTHS),
         "parameters": backbone.count_params(),
         "preprocessing": "none needed: takes pixels from 0 to 255, scaling is a layer",
         "data": f"hornbook_glyphs: 80,000 letters and symbols, no digits, {colour}",
-        "command": f"python -m hornbook.zoo.pretrain {tag} --out zoo",
+        "command": f"python -m hornbook.zoo.pretrain {tag} --architecture "
+        f"{architecture} --out zoo",
         **record,
         "chance": round(1 / len(glyph_classes()), 4),
         "licence": "Apache-2.0",
@@ -166,22 +173,26 @@ def publish(backbone, tag, record, out):
 def main():
     """Trains, and writes the weights and their card."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("tag", choices=sorted(EPOCHS))
+    parser.add_argument("tag", choices=TAGS)
+    parser.add_argument("--architecture", choices=sorted(EPOCHS), default="glyphnet")
     parser.add_argument("--out", type=Path, required=True, help="folder to write to")
     parser.add_argument("--epochs", type=int, help="default: as the card says")
     parser.add_argument("--seed", type=int, default=SEED)
     arguments = parser.parse_args()
 
     start = time.perf_counter()
-    epochs = arguments.epochs or EPOCHS[arguments.tag]
-    backbone, history = pretrain(arguments.tag, epochs, seed=arguments.seed)
+    tag, architecture = arguments.tag, arguments.architecture
+    epochs = arguments.epochs or EPOCHS[architecture][tag]
+    backbone, history = pretrain(
+        tag, epochs, seed=arguments.seed, architecture=architecture
+    )
     record = {
         "seconds": round(time.perf_counter() - start),
         "validation_accuracy": round(history["val_accuracy"][-1], 4),
         "epochs": epochs,
         "seed": arguments.seed,
     }
-    publish(backbone, arguments.tag, record, arguments.out)
+    publish(backbone, tag, record, arguments.out, architecture)
     print(json.dumps(record))
 
 

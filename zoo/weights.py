@@ -15,7 +15,7 @@ def weight_ids():
     Example:
 
     >>> weight_ids()
-    ['glyphnet.letters_grey', 'glyphnet.letters_rgb']
+    ['glyphnet.letters_grey', 'glyphnet.letters_rgb', 'glyphnet_small.letters_rgb']
     """
     return sorted(path.stem for path in (HERE / "cards").glob("*.json"))
 
@@ -69,15 +69,17 @@ def weights_path(weights_id):
 
 
 def load_backbone(weights_id, weights=True):
-    """Builds a backbone of the zoo, with its weights.
+    """Builds a backbone of ours, with its shipped weights.
+
+    `hornbook.zoo.backbones.open_backbone` opens any backbone, and tells more of it.
 
     Args:
-        weights_id: "glyphnet.letters_rgb" (colour) or "glyphnet.letters_grey".
+        weights_id: One of `weight_ids()`, such as "glyphnet.letters_rgb" (colour).
         weights: False leaves the weights as initialised, to train from scratch.
 
     Returns:
         A `keras.Model` from raw pixels `(batch, 32, 32, channels)`, 0 to 255, to
-        features `(batch, 128)`.
+        features `(batch, n)`.
 
     Raises:
         InputError: if there is no such backbone, or its file is damaged.
@@ -87,11 +89,11 @@ def load_backbone(weights_id, weights=True):
     >>> load_backbone("glyphnet.letters_rgb").output_shape
     (None, 128)
     """
-    from hornbook.zoo.glyphnet import glyphnet
+    from hornbook.zoo.backbones.native import build_native
 
     card = read_card(weights_id)
     path = weights_path(weights_id) if weights else None
-    backbone = glyphnet(tuple(card["input_shape"]), tuple(card["widths"]))
+    backbone = build_native(card["architecture"], card["input_shape"])
     if path is not None:
         backbone.load_weights(path)
     return backbone

@@ -191,7 +191,9 @@ class DropConnect(keras.layers.Wrapper):
 
     def _masks(self, v, count=1):
         """One mask, or two antithetic ones: 0 to drop, 1 / (1 - rate) to keep."""
-        threshold = min(max(round((self.rate - 0.5) * 2**32), 1 - 2**31), 2**31 - 1)
+        # In tensors, so that the rate may be one. The last float below 2 ** 31.
+        threshold = ops.convert_to_tensor((self.rate - 0.5) * 2**32, "float32")
+        threshold = ops.cast(ops.clip(threshold, 1 - 2**31, 2**31 - 128), "int32")
         tests = (lambda word: word >= threshold, lambda word: word < -threshold)
         return [
             ops.cast(kept, v.value.dtype) / (1 - self.rate)

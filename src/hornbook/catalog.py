@@ -7,6 +7,8 @@ public classes and functions in its syntax tree.
 
 import ast
 import difflib
+import functools
+import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,6 +19,7 @@ from hornbook.zoo.errors import InputError
 
 FIELDS = ("What", "When", "Not for", "Source", "Differs", "Needs")
 OPTIONAL = ("Differs",)
+UNMEASURED = "not measured yet"
 SPDX = re.compile(r"# SPDX-License-Identifier: (\S+)")
 FIELD = re.compile(r"([A-Z][A-Za-z ]*):\s*(.*)")
 
@@ -61,6 +64,15 @@ class Recipe:
         return f"from hornbook.recipes.{self.category} import {names}"
 
     @property
+    def evidence(self):
+        """Its study's verdict and figure in one line."""
+        found = evidence().get(self.name)
+        if not found:
+            return UNMEASURED
+        line = f"{found['verdict']}: {found['figure']}"
+        return f"{line}; {found['seeds']} seeds" if found["seeds"] else line
+
+    @property
     def header(self):
         """The header's fields by name, without those that it leaves out."""
         fields = {name: getattr(self, _attribute(name)) for name in FIELDS}
@@ -71,6 +83,17 @@ def folder():
     """Where `hornbook.recipes` lies, in a checkout as in an installed wheel."""
     # Of a submodule, find_spec imports the parent only.
     return Path(find_spec("hornbook.recipes").submodule_search_locations[0])
+
+
+@functools.cache
+def evidence():
+    """What the studies say of the recipes, as `docs/site/evidence.py` wrote it.
+
+    Returns:
+        Dict from a recipe's name to `study`, `verdict`, `figure` and `seeds`.
+    """
+    path = Path(__file__).with_name("evidence.json")
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def recipes(root=None):

@@ -115,10 +115,43 @@ def test_a_finished_run_resumes_to_itself(finished):
     assert (out / "model.keras").read_bytes() == before
 
 
+def test_other_strategies_go_through_fine_tune(folder, tmp_path):
+    lines = [f"{path},{path.parent.name}" for path in sorted(folder.rglob("*.png"))]
+    (tmp_path / "list.csv").write_text("\n".join(["path,label", *lines]))
+    out = tmp_path / "run"
+    options = {
+        "--data": f"csv:{tmp_path / 'list.csv'}",
+        "--strategy": "gradual",
+        "--batchnorm": "frozen",
+        "--label-smoothing": "0.1",
+        "--mixed-precision": "bfloat16",
+        "--epochs": "3",
+        "--out": out,
+    }
+    done = hornbook("finetune", *(each for pair in options.items() for each in pair))
+    assert done.returncode == 0, done.stderr
+    assert "Training examples: grün 9, rot 9." in done.stderr
+    config = json.loads((out / "config.json").read_text())
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert (config["strategy"], config["label_smoothing"]) == ("gradual", 0.1)
+    assert list(metrics["epochs_run"]) == ["head", "1 block", "all"]
+    assert metrics["test"]["single"]["accuracy"] > 0.9
+    assert "1 block" in (out / "report.html").read_text(encoding="utf-8")
+    told = hornbook("predict", out, folder / "rot" / "3.png", "--json")
+    assert json.loads(told.stdout)[0]["top"][0]["class"] == "rot", told.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--data", "folder:nowhere"], "nowhere"),
+        (["--data", "csv:nowhere.csv"], "There is no such file"),
+        (["--strategy", "fast"], "one of probe, full, thaw"),
+        (["--batchnorm", "live"], "one of frozen, update, recalibrate"),
+        (["--strategy", "probe", "--batchnorm", "update"], "frozen where the backbone"),
+        (["--label-smoothing", "2"], "between 0 and 1"),
+        (["--mixed-precision", "half"], "one of float16, bfloat16"),
+        (["--devices", "999"], "Received: devices=999"),
         (["--data", "pictures"], "folder:"),
         (["--data", "folder:.", "--backbone", "resnet"], "Received: resnet"),
         (["--rate", "-1"], "Received: rate=-1"),

@@ -192,7 +192,7 @@ class TestList:
             ["layers", "maxout"],
             ["regularizers", "group_lasso"],
         ]
-        assert all(line.endswith("pieces make of it.") for line in lines)
+        assert all("pieces make of it. [" in line for line in lines)
         assert max(map(len, lines)) > 120
 
     def test_terminal_groups_by_category_and_cuts_nothing(
@@ -205,6 +205,17 @@ class TestList:
         assert "\x1b[" in out
         assert "…" not in out
         assert letters(out).count("makeofit.") == 3
+
+    def test_evidence(self, shelf, hornbook, monkeypatch):
+        measured = {"verdict": "partly", "figure": "+1.5 points", "seeds": 5}
+        monkeypatch.setattr(catalog, "evidence", lambda: {"maxout": measured})
+        lines = hornbook("list")[1].splitlines()
+        assert lines[0].endswith("[not measured yet]")
+        assert lines[1].endswith("[partly: +1.5 points; 5 seeds]")
+        line = "Evidence  partly: +1.5 points; 5 seeds\n"
+        assert line in hornbook("show", "maxout")[1]
+        monkeypatch.setenv("FORCE_COLOR", "1")
+        assert "partly:+1.5points" in letters(hornbook("list")[1])
 
     def test_category(self, shelf, hornbook):
         _, out, _ = hornbook("list", "--category", "regularizers")

@@ -3,6 +3,7 @@
 import json
 import runpy
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -109,12 +110,59 @@ def test_a_changed_study_begins_anew(study):
     assert len(calls) == 20
 
 
-def test_quick_runs_two_seeds_and_writes_nothing(study, tmp_path, monkeypatch):
+def test_quick_runs_two_seeds_and_publishes_nothing(study, tmp_path, monkeypatch):
     make, calls, _ = study
     monkeypatch.setattr(sys, "argv", ["study", "--quick"])
     make().main()
     assert {seed for _, seed in calls} == {0, 1}
     assert not list((tmp_path / "docs").iterdir())
+    assert (tmp_path / "build/studies/toy/quick.png").is_file()
+
+
+def test_cells_may_tell_more_than_a_number(study, tmp_path):
+    make, _, _ = study
+    seen = []
+
+    def decide(arms):
+        return "holds", str(arms["plain"]["details"][1])
+
+    def picture(result):
+        from matplotlib.figure import Figure
+
+        seen.append(result["arms"]["plain"]["details"][4])
+        return Figure()
+
+    arms = {"plain": lambda seed: (1.0 * seed, {"path": [seed]}), "other": float}
+    whole = replace(make(arms=arms, decide=decide), picture=picture)
+    whole.main()
+    whole.main()  # from the cells that were kept
+    result = json.loads((tmp_path / "docs/toy.json").read_text())
+    assert result["because"] == "{'path': [1]}"
+    assert "details" not in result["arms"]["other"]
+    assert seen == [{"path": [4]}] * 2
+
+
+def test_a_lead_is_that_of_the_first_over_the_second(harness):
+    arms = {"a": {"values": [3.0, 5.0, 4.0]}, "b": {"values": [1.0, 2.0, 3.0]}}
+    by, p = harness.lead(arms, "a", "b")
+    assert by == pytest.approx(2)
+    expected = stats.ttest_rel(arms["a"]["values"], arms["b"]["values"]).pvalue
+    assert p == pytest.approx(expected)
+    assert harness.lead(arms, "a", "a") == (0.0, 1.0)
+
+
+def test_a_difference_that_is_the_same_in_each_seed_is_certain(harness):
+    arms = {"a": {"values": [2.0, 3.0]}, "b": {"values": [1.0, 2.0]}}
+    assert harness.lead(arms, "a", "b") == (1.0, 0.0)
+    assert harness.summarise([2.0, 3.0], [1.0, 2.0])["interval"] == [1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    "signs, verdict",
+    [((1, 1), "holds"), ((1, 0), "partly"), ((0, 0), "not here")],
+)
+def test_a_claim_in_parts(harness, signs, verdict):
+    assert harness.by_signs(signs) == verdict
 
 
 def test_refuses_a_verdict_of_its_own(study):

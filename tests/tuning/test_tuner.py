@@ -1,4 +1,4 @@
-"""`RandomSearch` and its kin: keras-tuner's examples, scores, failures, folders."""
+"""`RandomSearch` and its kin: oracles, scores, seeds, folders."""
 
 import json
 from pathlib import Path
@@ -48,114 +48,7 @@ def records(tuner):
     return [json.loads(path.read_text()) for path in paths]
 
 
-class TestExamplesOfKerasTuner:
-    """As in its guides, with our import."""
-
-    def test_random_search_on_a_cnn(self, tmp_path, capsys):
-        def build_model(hp):
-            model = keras.Sequential()
-            model.add(keras.Input((2, 2, 1)))
-            for i in range(hp.Int("num_layers", 1, 2)):
-                model.add(
-                    keras.layers.Conv2D(
-                        hp.Int(f"filters_{i}", 2, 4, step=2),
-                        2,
-                        padding="same",
-                        activation=hp.Choice("activation", ["relu", "tanh"]),
-                    )
-                )
-            model.add(keras.layers.Flatten())
-            if hp.Boolean("dropout"):
-                model.add(keras.layers.Dropout(rate=0.25))
-            model.add(keras.layers.Dense(2, activation="softmax"))
-            rate = hp.Float("lr", min_value=1e-4, max_value=1e-2, sampling="log")
-            model.compile(
-                optimizer=keras.optimizers.Adam(learning_rate=rate),
-                loss="sparse_categorical_crossentropy",
-                metrics=["accuracy"],
-            )
-            return model
-
-        tuner = tuning.RandomSearch(
-            hypermodel=build_model,
-            objective="val_accuracy",
-            max_trials=2,
-            executions_per_trial=2,
-            overwrite=True,
-            directory=str(tmp_path),
-            project_name="helloworld",
-        )
-        tuner.search_space_summary()
-        images = X.reshape(-1, 2, 2, 1)
-        tuner.search(images, Y, epochs=2, validation_data=(images, Y))
-        models = tuner.get_best_models(num_models=2)
-        best = models[0].evaluate(images, Y, verbose=0)
-        values = [run["metrics"]["val_accuracy"] for run in _best_runs(tuner)]
-        assert best[1] == pytest.approx(max(values), abs=1e-6)
-        tuner.results_summary()
-        assert "Score" in capsys.readouterr().out
-
-    def test_custom_fit_and_objective_with_direction(self, tmp_path):
-        class MyHyperModel(keras_tuner.HyperModel):
-            def build(self, hp):
-                return build(hp)
-
-            def fit(self, hp, model, *args, **kwargs):
-                model.fit(
-                    *args,
-                    batch_size=hp.Choice("batch_size", [16, 32]),
-                    shuffle=hp.Boolean("shuffle"),
-                    **kwargs,
-                )
-                return {"custom": float(hp["batch_size"])}
-
-        tuner = make(
-            tmp_path,
-            MyHyperModel(),
-            objective=keras_tuner.Objective("custom", direction="max"),
-        )
-        tuner.search(X, Y, **FIT)
-        assert set(scores(tuner).values()) <= {16.0, 32.0}
-        assert tuner.get_best_models()[0].count_params() == 10
-
-    def test_custom_run_trial(self, tmp_path):
-        class MyTuner(tuning.RandomSearch):
-            def run_trial(self, trial, *args, **kwargs):
-                x = trial.hyperparameters.Float("x", -1.0, 1.0)
-                return x * x
-
-        tuner = MyTuner(max_trials=4, directory=str(tmp_path), project_name="p", seed=1)
-        tuner.search()
-        for trial in tuner.oracle.trials.values():
-            assert trial.score == trial.hyperparameters["x"] ** 2
-
-    def test_run_trial_that_tunes_the_batch_size(self, tmp_path):
-        class MyTuner(tuning.RandomSearch):
-            def run_trial(self, trial, *args, **kwargs):
-                kwargs["batch_size"] = trial.hyperparameters.Int("size", 8, 32, step=8)
-                return super().run_trial(trial, *args, **kwargs)
-
-        tuner = make(tmp_path, kind=MyTuner)
-        tuner.search(X, Y, **FIT)
-        assert all(run["how"] != "plain" for r in records(tuner) for run in r["runs"])
-
-    def test_conditional_scopes(self, tmp_path):
-        def build(hp):
-            kind = hp.Choice("kind", ["wide", "deep"])
-            if kind == "wide":
-                with hp.conditional_scope("kind", ["wide"]):
-                    layers = [keras.layers.Dense(hp.Int("wide_units", 4, 8))]
-            else:
-                with hp.conditional_scope("kind", ["deep"]):
-                    layers = [keras.layers.Dense(hp.Int("deep_units", 2, 4))] * 1
-            return compiled(*layers)
-
-        tuner = make(tmp_path, build, max_trials=4)
-        tuner.search(X, Y, **FIT)
-        for trial in tuner.oracle.trials.values():
-            values = trial.hyperparameters.values
-            assert ("wide_units" in values) == (values["kind"] == "wide")
-
+class TestOracles:
     @pytest.mark.parametrize(
         ("kind", "arguments"),
         [
@@ -188,11 +81,6 @@ class TestExamplesOfKerasTuner:
         for trial in later:
             earlier = trial.hyperparameters["tuner/trial_id"]
             assert trial.score < tuner.oracle.trials[earlier].score
-
-
-def _best_runs(tuner):
-    [best] = tuner.oracle.get_best_trials(1)
-    return records(tuner)[list(tuner.oracle.trials).index(best.trial_id)]["runs"]
 
 
 class TestHonest:
@@ -300,80 +188,6 @@ class TestHonest:
         assert any(epoch is not None for epoch in pruned)
 
 
-class TestFailures:
-    def test_build_that_raises_is_said_and_the_search_goes_on(self, tmp_path, capsys):
-        def build(hp):
-            units = hp.Choice("units", [1, 2, 3, 4])
-            if units == 2 and armed:
-                raise RuntimeError("no two units")
-            return compiled(keras.layers.Dense(units))
-
-        armed = []
-        tuner = make(tmp_path, build, max_trials=4)
-        armed.append(True)
-        tuner.search(X, Y, **FIT)
-        statuses = [t.status for t in tuner.oracle.trials.values()]
-        assert sorted(statuses) == ["COMPLETED"] * 3 + ["FAILED"]
-        assert "RuntimeError: no two units" in capsys.readouterr().out
-
-    def test_failures_in_a_row_end_it_loudly(self, tmp_path):
-        def build(hp):
-            hp.Float("a", 0.0, 1.0)
-            if armed:
-                raise RuntimeError("never")
-            return compiled()
-
-        armed = []
-        tuner = make(tmp_path, build, max_trials=9)
-        armed.append(True)
-        with pytest.raises(RuntimeError, match="never"):
-            tuner.search(X, Y, **FIT)
-
-    def test_nan_fails_the_trial_and_says_so(self, tmp_path, capsys):
-        def build(hp):
-            return compiled(rate=hp.Choice("rate", [0.01, float("inf")]))
-
-        tuner = make(tmp_path, build, max_trials=2)
-        tuner.search(X, Y, **FIT)
-        statuses = sorted(t.status for t in tuner.oracle.trials.values())
-        assert statuses == ["COMPLETED", "FAILED"]
-        assert "became nan in epoch 1" in capsys.readouterr().out
-
-    def test_small_space_is_searched_whole_and_said(self, tmp_path, capsys):
-        def build(hp):
-            return compiled(rate=hp.Choice("rate", [i / 100 for i in range(1, 9)]))
-
-        tuner = make(tmp_path, build, max_trials=20)
-        tuner.search(X, Y, epochs=1, validation_data=(X, Y), verbose=0)
-        assert len(scores(tuner)) == 8
-        assert "ended after 8 of 20 trials" in capsys.readouterr().out
-
-    def test_empty_space_is_said(self, tmp_path, capsys):
-        tuner = make(tmp_path, lambda hp: compiled())
-        tuner.search(X, Y, **FIT)
-        assert len(scores(tuner)) == 1
-        assert "space is empty" in capsys.readouterr().out
-
-    @pytest.mark.parametrize(
-        ("arguments", "message"),
-        [
-            ({"score": "median"}, "score=median"),
-            ({"score": ("mean", 0)}, "score="),
-            ({"folds": 1}, "folds=1"),
-            ({"prune": "early"}, "prune=early"),
-            ({"build": None}, "hypermodel=None"),
-        ],
-    )
-    def test_wrong_arguments(self, tmp_path, arguments, message):
-        with pytest.raises(InputError, match=message):
-            make(tmp_path, **arguments)
-
-    def test_chief_and_workers_are_refused(self, tmp_path, monkeypatch):
-        monkeypatch.setenv("KERASTUNER_ORACLE_IP", "127.0.0.1")
-        with pytest.raises(InputError, match=r"KERASTUNER_ORACLE_IP.*in this process"):
-            make(tmp_path)
-
-
 class TestFolder:
     def test_goes_on_where_it_was(self, tmp_path):
         whole = make(tmp_path / "whole", max_trials=4)
@@ -396,30 +210,6 @@ class TestFolder:
         ):
             tuner.search(X, Y, **FIT)
         tuner.search(X, Y, **FIT)
-
-    @pytest.mark.parametrize(
-        ("arguments", "message"),
-        [
-            ({"build": lambda hp: compiled(rate=hp.Float("r", 0.1, 1.0))}, "its space"),
-            ({"objective": "val_accuracy"}, "its objective"),
-            ({"score": "last"}, "its score"),
-            ({"executions_per_trial": 2}, "its executions"),
-        ],
-    )
-    def test_folder_of_another_search(self, tmp_path, arguments, message):
-        make(tmp_path).search(X, Y, **FIT)
-        with pytest.raises(InputError, match=message):
-            make(tmp_path, **arguments)
-        make(tmp_path, overwrite=True, **arguments)
-
-    @pytest.mark.parametrize("name", ["oracle.json", "trial_1/trial.json"])
-    def test_truncated_file_is_named(self, tmp_path, name):
-        make(tmp_path).search(X, Y, **FIT)
-        path = tmp_path / "p" / name
-        path.write_text(path.read_text()[:50])
-        with pytest.raises(InputError, match="cut short") as error:
-            make(tmp_path)
-        assert path.name in str(error.value)
 
     def test_stock_project_is_taken_over(self, tmp_path):
         stock = make(tmp_path, kind=keras_tuner.RandomSearch, max_trials=2)

@@ -1,14 +1,21 @@
+import itertools
 import shutil
 
+import h5py
 import keras
 import numpy as np
 import pytest
 
 from hornbook.zoo import weights
+from hornbook.zoo.backbones import open_backbone
 from hornbook.zoo.errors import InputError
 from hornbook.zoo.pretrain import golden_input
 
-IDS = ("glyphnet.letters_grey", "glyphnet.letters_rgb")
+IDS = (
+    "glyphnet.letters_grey",
+    "glyphnet.letters_rgb",
+    "glyphnet_small.letters_rgb",
+)
 
 
 @pytest.fixture
@@ -20,7 +27,7 @@ def installed(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_both_are_shipped_and_small():
+def test_all_are_shipped_and_small():
     assert weights.weight_ids() == list(IDS)
     for name in IDS:
         assert weights.weights_path(name).stat().st_size < 1e6
@@ -72,15 +79,47 @@ def test_missing_file(installed):
         weights.load_backbone(IDS[0])
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_one_flipped_bit_is_refused(installed, seed):
-    path = installed / "weights" / f"{IDS[0]}.weights.h5"
+def flip_a_bit(path, rng):
     data = bytearray(path.read_bytes())
-    rng = np.random.default_rng(seed)
     data[rng.integers(len(data))] ^= 1 << int(rng.integers(8))
     path.write_bytes(data)
-    with pytest.raises(InputError, match=r"damaged or was changed.*sha256"):
-        weights.load_backbone(IDS[0])
+
+
+def truncate(path, rng):
+    data = path.read_bytes()
+    path.write_bytes(data[: rng.integers(len(data))])
+
+
+def swap_tensors(path, rng):
+    """Exchanges two tensors of one shape, which every library would load."""
+    with h5py.File(path, "r+") as file:
+        tensors = []
+        file.visititems(
+            lambda _, x: tensors.append(x) if isinstance(x, h5py.Dataset) else None
+        )
+        pairs = [
+            (a, b)
+            for a, b in itertools.combinations(tensors, 2)
+            if a.shape == b.shape and not np.array_equal(a[()], b[()])
+        ]
+        a, b = pairs[rng.integers(len(pairs))]
+        a[...], b[...] = b[()], a[()]
+
+
+@pytest.mark.parametrize(
+    ("mutate", "times"), [(flip_a_bit, 100), (truncate, 50), (swap_tensors, 50)]
+)
+def test_two_hundred_mutations_are_refused(installed, mutate, times):
+    path = installed / "weights" / f"{IDS[2]}.weights.h5"
+    whole = path.read_bytes()
+    for seed in range(times):
+        path.write_bytes(whole)
+        mutate(path, np.random.default_rng(seed))
+        for attempt in (weights.load_backbone, open_backbone):
+            with pytest.raises(InputError, match=r"damaged or was changed.*sha256"):
+                attempt(IDS[2])
+    path.write_bytes(whole)
+    assert weights.weights_path(IDS[2]) == path
 
 
 def test_keras_alone_would_load_a_changed_weight(installed):

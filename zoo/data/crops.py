@@ -35,6 +35,29 @@ def centre_crops(images, size):
     return images[:, edge : edge + size, edge : edge + size]
 
 
+class CentreCrops:
+    """The squares in the middle of pictures, cut when they are asked for.
+
+    Args:
+        images: Array `(examples, height, width, ...)`, or `DiskPictures`.
+        size: Side of a square in pixels.
+
+    Example:
+
+    >>> CentreCrops(np.zeros((5, 6, 6, 3)), 4)[[0, 2]].shape
+    (2, 4, 4, 3)
+    """
+
+    def __init__(self, images, size):
+        self.images, self.size = images, size
+
+    def __len__(self):
+        return len(self.images)
+
+    def __getitem__(self, places):
+        return centre_crops(self.images[places], self.size)
+
+
 def random_crops(images, rng, size=32):
     """A random square of each picture; each picture has its own place.
 

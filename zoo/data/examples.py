@@ -13,7 +13,7 @@ class Examples:
     """Labelled pictures, one split of a data set.
 
     Attributes:
-        images: uint8 array `(examples, size, size, channels)`.
+        images: uint8 array `(examples, size, size, channels)`, or `DiskPictures`.
         labels: int64 array `(examples,)`.
         names: What each is found by: its file in the folder, or "train[7]".
     """
@@ -28,7 +28,8 @@ class Examples:
     def take(self, places):
         """The examples at some places, in that order."""
         names = tuple(self.names[place] for place in places)
-        return Examples(self.images[places], self.labels[places], names)
+        pick = getattr(self.images, "pick", self.images.__getitem__)
+        return Examples(pick(places), self.labels[places], names)
 
 
 @dataclass(frozen=True, eq=False)

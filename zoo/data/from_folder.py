@@ -14,6 +14,7 @@ from hornbook.zoo.data.images import (
     read_image,
     shrink,
 )
+from hornbook.zoo.data.on_disk import PictureFile
 from hornbook.zoo.errors import InputError
 
 LAYOUT = (
@@ -30,12 +31,22 @@ SPLITS = {
 JUNK = {"thumbs.db", "desktop.ini", "__macosx"}  # what systems leave behind
 WORKERS = 4  # each holds one whole picture, so that many would need much memory
 LISTED = 20
+IN_MEMORY_AT_MOST = 2**31  # bytes; more is kept in a file
 
 
 @dataclass(frozen=True)
-class _File:
+class PictureToRead:
+    """A file that a listing names.
+
+    Attributes:
+        path: Path of the file.
+        name: As the user is told it.
+        split: "train", "validation" or "test".
+        label: A place among the classes.
+    """
+
     path: Path
-    name: str  # as the user is told it
+    name: str
     split: str
     label: int
 
@@ -69,13 +80,38 @@ def read_folder(path, size, channels, on_progress=None, *, skip_bad=False):
         raise InputError(
             f"The folder can't be read ({error.strerror}): {error.filename}"
         ) from error
+    return read_files(classes, files, bad, size, channels, on_progress, skip_bad)
+
+
+def read_files(classes, files, bad, size, channels, on_progress=None, skip_bad=False):
+    """Reads the pictures of a listing, small; many go to a file on disk.
+
+    Args:
+        classes: The classes' names.
+        files: List of `PictureToRead`.
+        bad: List of `(name, reason)`, of what the listing found bad already.
+        size: Side in pixels to shrink to.
+        channels: 1 for grey, 3 for RGB.
+        on_progress: Called with `(done, total)` after each picture.
+        skip_bad: Go on without what is bad.
+
+    Returns:
+        `Found`.
+
+    Raises:
+        InputError: for all that is bad, listed.
+    """
     images, enlarged, reasons = _read_all(files, size, channels, on_progress)
-    bad += [(file.name, why) for file, why in zip(files, reasons, strict=True) if why]
+    bad = bad + [
+        (file.name, why) for file, why in zip(files, reasons, strict=True) if why
+    ]
     if bad and not skip_bad:
         raise InputError(
             f"{_count(bad)} can't be used (--skip-bad goes on without):"
             + "".join(f"\n  {each}" for each in _listed(bad))
         )
+    names = tuple(file.name for file in files)
+    everything = Examples(images, np.array([file.label for file in files]), names)
     splits = {}
     for split in dict.fromkeys(file.split for file in files):
         places = [
@@ -85,8 +121,7 @@ def read_folder(path, size, channels, on_progress=None, *, skip_bad=False):
         ]
         labels = np.array([files[place].label for place in places], "int64")
         _require_pictures(np.bincount(labels, minlength=len(classes)), classes, split)
-        names = tuple(files[place].name for place in places)
-        splits[split] = Examples(images[places], labels, names)
+        splits[split] = everything.take(places)
     notices = ()
     if bad:
         notices = (f"Left out {_count(bad)}: {'; '.join(_listed(bad))}.",)
@@ -152,7 +187,7 @@ def _scan_split(root, folder, split):
             if reason := _what_is_wrong(path):
                 bad.append((name, reason))
             else:
-                files.append(_File(path, name, split, label))
+                files.append(PictureToRead(path, name, split, label))
     found = {file.label for file in files}
     if empty := [name for label, name in enumerate(classes) if label not in found]:
         raise InputError(
@@ -207,21 +242,30 @@ def _what_is_wrong(path):
 
 def _read_all(files, size, channels, on_progress):
     """Decodes and shrinks in threads: the pictures, how many grew, why some failed."""
-    images = np.zeros((len(files), size, size, channels), "uint8")
-    enlarged, reasons = 0, []
+    shape = (size, size, channels)
+    blank, enlarged, reasons = np.zeros(shape, "uint8"), 0, []
 
     def read(file):
         try:
             picture = read_image(file.path, channels)
         except UnreadableImage as error:
-            return error.reason, False, 0
+            return error.reason, False, blank
         return None, min(picture.shape[:2]) < size, shrink(picture, size)
 
-    with ThreadPoolExecutor(min(WORKERS, os.cpu_count() or 1)) as pool:
-        for place, (reason, grew, small) in enumerate(pool.map(read, files)):
-            reasons.append(reason)
-            enlarged += grew
-            images[place] = small
-            if on_progress is not None:
-                on_progress(place + 1, len(files))
+    def read_in_order(keep):
+        nonlocal enlarged
+        with ThreadPoolExecutor(min(WORKERS, os.cpu_count() or 1)) as pool:
+            for place, (reason, grew, small) in enumerate(pool.map(read, files)):
+                reasons.append(reason)
+                enlarged += grew
+                keep(place, small)
+                if on_progress is not None:
+                    on_progress(place + 1, len(files))
+
+    if len(files) * blank.nbytes > IN_MEMORY_AT_MOST:
+        with PictureFile(shape) as file:
+            read_in_order(lambda place, small: file.add(small))
+        return file.pictures(), enlarged, reasons
+    images = np.zeros((len(files), *shape), "uint8")
+    read_in_order(images.__setitem__)
     return images, enlarged, reasons

@@ -1,4 +1,4 @@
-"""Data sets for fine-tuning: from a folder, from TFDS, from an `.npz` file."""
+"""Data sets for fine-tuning: from folders, lists, TFDS and `.npz` files."""
 
 from dataclasses import dataclass
 
@@ -6,13 +6,16 @@ import numpy as np
 
 from hornbook.zoo.data.examples import Examples
 from hornbook.zoo.data.few_labels import draw_few
+from hornbook.zoo.data.from_csv import read_csv
 from hornbook.zoo.data.from_folder import read_folder
 from hornbook.zoo.data.from_npz import read_npz
 from hornbook.zoo.data.from_tfds import read_tfds
+from hornbook.zoo.data.near_duplicates import find_near_duplicates
 from hornbook.zoo.errors import InputError
 
 HELD_OUT = 0.2  # of each class, for a test or a validation split
 ENOUGH_TO_VALIDATE = 10  # labels in the smallest class
+DUPLICATES = 5  # pairs that are named
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +43,7 @@ def read_source(spec, *, size, channels, skip_bad=False, on_progress=None):
     """Reads pictures as small squares, as their source splits them.
 
     Args:
-        spec: "folder:PATH", "tfds:NAME" or "npz:FILE".
+        spec: "folder:PATH", "csv:FILE", "tfds:NAME" or "npz:FILE".
         size: Side of the pictures in pixels.
         channels: 1 for grey, 3 for RGB.
         skip_bad: Go on without the files of a folder that can't be read.
@@ -53,12 +56,14 @@ def read_source(spec, *, size, channels, skip_bad=False, on_progress=None):
         InputError: if the data can't be used.
     """
     kind, _, place = spec.partition(":")
-    if kind not in ("folder", "tfds", "npz") or not place:
+    if kind not in ("folder", "csv", "tfds", "npz") or not place:
         raise InputError(
-            f"Data is given as folder:PATH, tfds:NAME or npz:FILE. Received: {spec}"
+            f"Data is given as folder:PATH, csv:FILE, tfds:NAME or npz:FILE. "
+            f"Received: {spec}"
         )
-    if kind == "folder":
-        return read_folder(place, size, channels, on_progress, skip_bad=skip_bad)
+    if kind in ("folder", "csv"):
+        read = read_folder if kind == "folder" else read_csv
+        return read(place, size, channels, on_progress, skip_bad=skip_bad)
     if kind == "tfds":
         return read_tfds(place, size, channels, on_progress)
     return read_npz(place, size, channels, on_progress)
@@ -101,14 +106,28 @@ def draw_dataset(spec, found, *, labels_per_class=None, seed=0):
     if labels_per_class is not None:
         train = _draw(train, found.classes, labels_per_class, seed)
     train, validation = _split_validation(train, validation, seed, notices)
+    if spec.startswith(("folder:", "csv:")):
+        notices += _tell_duplicates(train, test)
     return Dataset(spec, found.classes, train, validation, test, tuple(notices))
+
+
+def _tell_duplicates(train, test):
+    pairs = find_near_duplicates(train.images, test.images)
+    if not pairs:
+        return []
+    shown = [f"{test.names[b]} and {train.names[a]}" for a, b in pairs[:DUPLICATES]]
+    more = ", ..." if len(pairs) > DUPLICATES else ""
+    return [
+        f"{len(pairs)} of {len(test)} test pictures are nearly the same as one that is "
+        f"trained on, so the test flatters: {', '.join(shown)}{more}."
+    ]
 
 
 def load_dataset(spec, *, labels_per_class=None, seed=0, **options):
     """Reads a source and draws the splits it lacks.
 
     Args:
-        spec: "folder:PATH", "tfds:NAME" or "npz:FILE".
+        spec: "folder:PATH", "csv:FILE", "tfds:NAME" or "npz:FILE".
         labels_per_class: As for `draw_dataset`.
         seed: As for `draw_dataset`.
         **options: `size`, `channels`, `skip_bad` and `on_progress`, for `read_source`.

@@ -1,6 +1,15 @@
 """The training doctor: what is wrong with a model or a run, and what to change."""
 
+from hornbook.zoo.doctor.diagnose import Diagnosis, diagnose, diagnose_history
 from hornbook.zoo.doctor.finding import Finding
 from hornbook.zoo.doctor.review import review
+from hornbook.zoo.doctor.run import read_table
 
-__all__ = ["Finding", "review"]
+__all__ = [
+    "Diagnosis",
+    "Finding",
+    "diagnose",
+    "diagnose_history",
+    "read_table",
+    "review",
+]

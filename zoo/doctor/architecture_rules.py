@@ -33,7 +33,7 @@ def saturating_activation(look):
         )
         hidden = after and not look.is_output(call)
         if name in SATURATING and hidden and not gate and not cell:
-            yield call.layer.path, f"the hidden activation is {name}"
+            yield call.path, f"the hidden activation is {name}"
 
 
 @rule(
@@ -50,7 +50,7 @@ def symmetric_kernel(look):
             units = as_numpy(kernel).reshape(-1, kernel.shape[-1])
             if units.shape[1] > 1 and np.ptp(units, axis=1).max() == 0:
                 what = "are all zero" if not units.any() else "are all equal"
-                yield call.layer.path, f"its {units.shape[1]} units {what}"
+                yield call.path, f"its {units.shape[1]} units {what}"
 
 
 @rule(
@@ -93,7 +93,7 @@ def dropout_before_batchnorm(look):
             for _ in range(2):  # at once, or after one layer
                 for each in reached:
                     if isinstance(each.layer, layers.BatchNormalization):
-                        yield layer.path, f"{each.layer.path} follows"
+                        yield call.path, f"{each.path} follows"
                 reached = [
                     c
                     for r in reached
@@ -112,4 +112,4 @@ def frozen_in_between(look):
     for call in look.weighted():
         learning = learning or call.layer.trainable
         if learning and not call.layer.trainable:
-            yield call.layer.path, "it is frozen, layers before it are trained"
+            yield call.path, "it is frozen, layers before it are trained"

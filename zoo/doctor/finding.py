@@ -1,8 +1,9 @@
-"""What a rule finds, and the list of rules."""
+"""What a rule finds, and the lists of rules."""
 
 from dataclasses import dataclass
 
-RULES = []
+RULES = []  # on a model and its data: from a `Look`
+RUN_RULES = []  # on a training: from a `Run`
 
 
 @dataclass(frozen=True)
@@ -15,6 +16,7 @@ class Finding:
         evidence: What was seen, with numbers.
         why: Why it matters, and who says so.
         change: What to do.
+        level: "finding", or "note" where it is usual and seldom does harm.
     """
 
     rule: str
@@ -22,17 +24,35 @@ class Finding:
     evidence: str
     why: str
     change: str
+    level: str = "finding"
 
     def __str__(self):
         where = f" at {self.layer}" if self.layer else ""
         return f"{self.rule}{where}: {self.evidence}. {self.why} {self.change}"
 
 
-def rule(why, change):
-    """Adds a rule: a function from a `Look` to `(layer, evidence)` pairs."""
+def rule(why, change, rules=RULES):
+    """Adds a rule: a function that yields `(layer, evidence)`, perhaps with a level."""
 
     def add(function):
-        RULES.append((function, why, change))
+        rules.append((function, why, change))
         return function
 
     return add
+
+
+def apply(rules, seen):
+    """What rules find.
+
+    Args:
+        rules: `RULES` or `RUN_RULES`.
+        seen: What they look at.
+
+    Returns:
+        List of `Finding`, in the order of the rules.
+    """
+    return [
+        Finding(function.__name__, layer, evidence, why, change, *level)
+        for function, why, change in rules
+        for layer, evidence, *level in function(seen)
+    ]

@@ -13,7 +13,15 @@ NORMS = (
     layers.GroupNormalization,
     layers.UnitNormalization,
 )
-Call = namedtuple("Call", "layer inputs outputs")
+
+
+class Call(namedtuple("Call", "layer inputs outputs")):
+    """A layer's call."""
+
+    @property
+    def path(self):
+        """The layer's path: its name where Keras gives no path, without weights."""
+        return getattr(self.layer, "path", None) or self.layer.name
 
 
 class Look:

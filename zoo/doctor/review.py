@@ -1,7 +1,7 @@
 """review: what is wrong with a model, before it is trained."""
 
 from hornbook.zoo.doctor import architecture_rules, data_rules, training_rules  # noqa: F401
-from hornbook.zoo.doctor.finding import RULES, Finding
+from hornbook.zoo.doctor.finding import RULES, apply
 from hornbook.zoo.doctor.look import Look
 
 
@@ -43,9 +43,4 @@ def review(model, data=None, validation_data=None, batch_size=None):
     >>> [finding.rule for finding in review(model)]
     ['symmetric_kernel', 'logits']
     """
-    look = Look(model, data, validation_data, batch_size)
-    return [
-        Finding(rule.__name__, layer, evidence, why, change)
-        for rule, why, change in RULES
-        for layer, evidence in rule(look)
-    ]
+    return apply(RULES, Look(model, data, validation_data, batch_size))

@@ -58,8 +58,8 @@ def logits(look):
         probabilities = name in ("softmax", "sigmoid")
         logits = bool(loss.get("from_logits"))
         if name == "softmax" and call.outputs[0].shape[-1] == 1:
-            yield call.layer.path, "a softmax over one unit is always 1"
+            yield call.path, "a softmax over one unit is always 1"
         elif logits and probabilities:
-            yield call.layer.path, f"from_logits=True after a {name}"
+            yield call.path, f"from_logits=True after a {name}"
         elif not logits and name in ("linear", "relu", "tanh"):
-            yield call.layer.path, f"from_logits=False after a {name} activation"
+            yield call.path, f"from_logits=False after a {name} activation"

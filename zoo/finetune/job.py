@@ -9,6 +9,9 @@ from hornbook.zoo.errors import InputError
 EMBEDDED_DATA = "tfds:hornbook_photo_digits"
 VIEWS = ("none", "five", "ten")
 AUGMENTS = ("none", "digits", "light", "strong", "imagenet_train")
+STRATEGIES = ("probe", "full", "thaw", "gradual", "layer_decay")
+BATCHNORM = ("frozen", "update", "recalibrate")
+MIXED = ("float16", "bfloat16")
 MERGES = ("mean", "mean_logit", "geometric", "vote", "rank")
 
 
@@ -17,7 +20,7 @@ class Job:
     """A fine-tuning job.
 
     Attributes:
-        data: "folder:PATH", "tfds:NAME" or "npz:FILE".
+        data: "folder:PATH", "csv:FILE", "tfds:NAME" or "npz:FILE".
         backbone: Id of the backbone, such as "glyphnet.letters_rgb".
         labels_per_class: How many labelled examples of each class to use; None for all.
         epochs: Over both phases, at least 2; an epoch has at least 30 batches.
@@ -32,6 +35,12 @@ class Job:
         merge: How their probabilities become one.
         batch_size: Examples in a batch.
         skip_bad: Go on without the files that can't be read.
+        strategy: What is trained when, as in `Settings`.
+        batchnorm: As in `Settings`. None means "update" for the plain job that was
+            measured (see `is_plain`), else "frozen".
+        label_smoothing: 0 to 1.
+        mixed_precision: "float16", "bfloat16" or None.
+        devices: How many devices share each batch.
 
     Raises:
         InputError: if a value makes no sense.
@@ -49,6 +58,11 @@ class Job:
     merge: str = "mean"
     batch_size: int = 32
     skip_bad: bool = False
+    strategy: str = "thaw"
+    batchnorm: str | None = None
+    label_smoothing: float = 0.0
+    mixed_precision: str | None = None
+    devices: int = 1
 
     def __post_init__(self):
         def require(good, name, what):
@@ -68,10 +82,42 @@ class Job:
         require(self.augment in AUGMENTS, "augment", f"one of {', '.join(AUGMENTS)}")
         require(self.views in VIEWS, "views", f"one of {', '.join(VIEWS)}")
         require(self.merge in MERGES, "merge", f"one of {', '.join(MERGES)}")
+        known = ", ".join(STRATEGIES)
+        require(self.strategy in STRATEGIES, "strategy", f"one of {known}")
+        for name, choices in (("batchnorm", BATCHNORM), ("mixed_precision", MIXED)):
+            good = getattr(self, name) in (None, *choices)
+            require(good, name, f"one of {', '.join(choices)}")
+        smooth = 0 <= self.label_smoothing <= 1
+        require(smooth, "label_smoothing", "between 0 and 1")
+        require(self.devices >= 1, "devices", "at least 1")
+        still = self.strategy == "probe" or self.backbone_rate == 0
+        require(
+            not still or self.batchnorm in (None, "frozen"),
+            "batchnorm",
+            "frozen where the backbone is",
+        )
+
+    @property
+    def is_plain(self):
+        """Whether it is the job that was measured on our own backbone.
+
+        Its phases each begin with a fresh Adam, and BatchNormalization learns the new
+        statistics: see `train.py` and `model.py`. Anything else is for `fine_tune`.
+        """
+        return (
+            self.backbone.startswith(("glyphnet.", "glyphnet_small."))
+            and self.strategy == "thaw"
+            and self.batchnorm in (None, "update")
+            and not self.label_smoothing
+            and self.mixed_precision is None
+            and self.devices == 1
+        )
 
     @classmethod
     def from_config(cls, config):
         """The job that a run folder's config.json tells of."""
         fields = [field.name for field in dataclasses.fields(cls)]
-        config = {"augment": "none", **config}  # runs from before it could be chosen
+        late = ("augment", *fields[fields.index("strategy") :])
+        # Runs from before these could be chosen have the defaults.
+        config = {name: getattr(cls, name) for name in late} | config
         return cls(**{name: config[name] for name in fields})

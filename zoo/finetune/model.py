@@ -10,13 +10,20 @@ DROPOUT = 0.3
 VIEWS = {"none": 1, "five": 5, "ten": 10}
 
 
-def build_head(features, classes):
-    """Dropout and a softmax over the classes, from `features` numbers."""
+def build_head(features, classes, activation="softmax", dropout=DROPOUT):
+    """Dropout and a softmax over the classes, from `features` numbers.
+
+    Args:
+        features: How many numbers come in.
+        classes: How many go out.
+        activation: Of these.
+        dropout: Rate.
+    """
     return keras.Sequential(
         [
             keras.Input((features,)),
-            layers.Dropout(DROPOUT, name="dropout"),
-            layers.Dense(classes, activation="softmax", name="probabilities"),
+            layers.Dropout(dropout, name="dropout"),
+            layers.Dense(classes, activation=activation, name="probabilities"),
         ],
         name="head",
     )
@@ -70,6 +77,8 @@ def build_take_home(classifier, image_size, views, merge):
     )(pictures)
     if views == "none":
         crops = layers.CenterCrop(*classifier.input_shape[1:3], name="centre")(scaled)
-        return keras.Model(pictures, classifier(crops), name="take_home")
+        return keras.Model(
+            pictures, classifier(crops, training=False), name="take_home"
+        )
     voter = build_voter(classifier, views, merge)
     return keras.Model(pictures, voter(scaled), name="take_home")

@@ -16,6 +16,7 @@ import jinja2
 import numpy as np
 from scipy.stats import binomtest
 
+from hornbook.zoo.doctor.open import diagnose_run
 from hornbook.zoo.errors import InputError
 from hornbook.zoo.files import replacing
 
@@ -77,6 +78,7 @@ def write_report(folder):
         largest_class=_largest_class(metrics["confusion"]),
         summary=_summary(config, metrics),
         voting=_voting(metrics["test"]["voted"]),
+        diagnosis=diagnose_run(folder),
         confusions=_confusions(metrics["confusion"], config["classes"]),
         verdict=compare and verdict(compare["arms"]),
         parts=_parts(metrics["seconds"]),
@@ -300,8 +302,9 @@ def _parts(seconds):
 
 
 def _environment():
+    here = Path(__file__).parent
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        loader=jinja2.FileSystemLoader([here, here.parent / "doctor"]),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import functools
 import hashlib
 import json
 import platform
@@ -15,9 +16,9 @@ from hornbook.zoo.errors import InputError
 from hornbook.zoo.files import replacing, write_json
 from hornbook.zoo.finetune.job import Job
 from hornbook.zoo.finetune.progress import Progress
-from hornbook.zoo.weights import read_card, weights_path
+from hornbook.zoo.weights import read_card, weight_ids, weights_path
 
-MARGIN = 4  # pixels around a crop
+MARGIN = 4  # pixels around a crop of 32
 PIECES = ("config.json", "model.keras", "metrics.json", "history.csv")
 HISTORY = (
     *("phase", "epoch", "loss", "accuracy", "val_loss", "val_accuracy"),
@@ -33,6 +34,43 @@ def free_folder(parent="runs"):
     return Path(parent) / str(number)
 
 
+@functools.cache
+def backbone_facts(backbone_id):
+    """The height and the channels of what a backbone takes, and its weights' hash.
+
+    Raises:
+        InputError: if there is no such backbone, its weights can't be had, or it takes
+            no pictures.
+    """
+    if backbone_id in weight_ids():
+        card = read_card(backbone_id)
+        weights_path(backbone_id)  # which compares the hash
+        height, _, channels = card["input_shape"]
+        return height, channels, card["sha256"]
+    from hornbook.zoo.backbones.open_backbone import open_backbone
+    from hornbook.zoo.finetune.features import fingerprint_model
+
+    model = open_backbone(backbone_id).model
+    shape = model.input_shape
+    if not isinstance(shape, tuple) or len(shape) != 4 or None in shape[1:]:
+        raise InputError(
+            f"The backbone takes no pictures of one size. Received: {backbone_id} of "
+            f"{shape}"
+        )
+    return shape[1], shape[3], fingerprint_model(model)
+
+
+def picture_size(crop):
+    """The side of the pictures that crops are cut from, in pixels.
+
+    Example:
+
+    >>> picture_size(32), picture_size(224)
+    (36, 252)
+    """
+    return crop + MARGIN * max(1, crop // 32)
+
+
 def read_job_source(job, progress=None):
     """Reads the pictures that a job asks for, at the size its backbone wants.
 
@@ -41,11 +79,11 @@ def read_job_source(job, progress=None):
     """
     from hornbook.zoo.data.sources import read_source
 
-    height, _, channels = read_card(job.backbone)["input_shape"]
+    height, channels = backbone_facts(job.backbone)[:2]
     with (progress or Progress()).stage("read") as update:
         return read_source(
             job.data,
-            size=height + MARGIN,
+            size=picture_size(height),
             channels=channels,
             skip_bad=job.skip_bad,
             on_progress=lambda done, total: update(done, total=total),
@@ -70,7 +108,8 @@ def fingerprint(dataset):
     digest = hashlib.sha256()
     for part in (dataset.train, dataset.validation, dataset.test):
         if part is not None:
-            digest.update(np.ascontiguousarray(part.images))
+            for start in range(0, len(part), 1000):  # since they may be on disk
+                digest.update(np.ascontiguousarray(part.images[start : start + 1000]))
             digest.update(np.ascontiguousarray(part.labels))
     return digest.hexdigest()
 
@@ -96,7 +135,11 @@ def create(job, folder, command, progress=None):
             f"The run folder is not empty; choose another --out, or go on with it by "
             f"--resume. Received: {folder}"
         )
-    weights_path(job.backbone)
+    crop, channels, weights_hash = backbone_facts(job.backbone)
+    if job.devices > 1:
+        from hornbook.zoo.finetune.devices import find_devices
+
+        find_devices(job.devices)
     dataset = draw_job_data(job, read_job_source(job, progress))
     found = {}
     if job.rate == "auto":
@@ -106,17 +149,16 @@ def create(job, folder, command, progress=None):
         job = dataclasses.replace(job, rate=rate)
         found = {"rate_found_by": RATE_FOUND_BY}
     folder.mkdir(parents=True, exist_ok=True)
-    height, _, channels = read_card(job.backbone)["input_shape"]
     config = {
         **_versions(),
         "command": command,
         **dataclasses.asdict(job),
         **found,
-        "weights_sha256": read_card(job.backbone)["sha256"],
+        "weights_sha256": weights_hash,
         "data_sha256": fingerprint(dataset),
         "classes": list(dataset.classes),
-        "image_size": height + MARGIN,
-        "crop": height,
+        "image_size": picture_size(crop),
+        "crop": crop,
         "channels": channels,
     }
     write_json(folder / "config.json", config)
@@ -170,7 +212,7 @@ def reopen(folder, progress=None):
             f"The data has changed since the run began, so it can't be resumed "
             f"exactly; start a new run. Received: {job.data}"
         )
-    if read_card(job.backbone)["sha256"] != config["weights_sha256"]:
+    if backbone_facts(job.backbone)[2] != config["weights_sha256"]:
         raise InputError(
             f"The shipped weights have changed since the run began; start a new run. "
             f"Received: {job.backbone}"
@@ -190,10 +232,9 @@ def execute(folder, job, dataset, progress=None):
     Returns:
         The metrics, as in metrics.json.
     """
-    from hornbook.zoo.finetune.arms import head_then_all
+    from hornbook.zoo.finetune.engine import LossNotFinite
     from hornbook.zoo.finetune.model import build_take_home
     from hornbook.zoo.finetune.score import score
-    from hornbook.zoo.finetune.train import LossNotFinite, train_arm
 
     folder = Path(folder)
     progress = progress or Progress()
@@ -206,17 +247,7 @@ def execute(folder, job, dataset, progress=None):
             model.save(new)
 
     try:
-        trained = train_arm(
-            head_then_all(job.backbone_rate, job.rate),
-            dataset,
-            job.backbone,
-            epochs=job.epochs,
-            batch_size=job.batch_size,
-            seed=job.seed,
-            augment=job.augment,
-            state=folder / "state",
-            progress=progress,
-        )
+        trained = train_job(job, dataset, folder / "state", progress)
     except LossNotFinite as error:
         save(error.classifier, "last_good.keras")
         raise InputError(
@@ -248,6 +279,32 @@ def execute(folder, job, dataset, progress=None):
     }
     write_json(folder / "metrics.json", metrics)
     return metrics
+
+
+def train_job(job, dataset, state=None, progress=None):
+    """Trains a job: the plain one as it was measured, any other by `fine_tune`.
+
+    Returns:
+        A `Trained`.
+    """
+    if job.is_plain:
+        from hornbook.zoo.finetune.arms import head_then_all
+        from hornbook.zoo.finetune.train import train_arm
+
+        return train_arm(
+            head_then_all(job.backbone_rate, job.rate),
+            dataset,
+            job.backbone,
+            epochs=job.epochs,
+            batch_size=job.batch_size,
+            seed=job.seed,
+            augment=job.augment,
+            state=state,
+            progress=progress,
+        )
+    from hornbook.zoo.finetune.train_any import train_any
+
+    return train_any(job, dataset, state, progress)
 
 
 def draw(folder, history, dataset, confusion, probabilities):

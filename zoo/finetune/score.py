@@ -4,9 +4,10 @@ import numpy as np
 from sklearn.metrics import confusion_matrix
 
 from hornbook.recipes.inference.voting_report import voting_report
-from hornbook.zoo.data.crops import centre_crops
+from hornbook.zoo.data.crops import CentreCrops
 from hornbook.zoo.finetune.model import VIEWS, build_voter
 
+AT_ONCE = 1000  # pictures that are in memory at one time
 CHANGES = ("wrong_to_right", "right_to_wrong", "mcnemar_p")
 
 
@@ -23,15 +24,13 @@ def score(classifier, test, job):
         probabilities `(examples, classes)` that count.
     """
     size = classifier.input_shape[1]
-    single = classifier.predict(
-        centre_crops(test.images, size), batch_size=250, verbose=0
-    )
+    single = _predict(classifier, CentreCrops(test.images, size), batch_size=250)
     guesses = single.argmax(axis=1)
     metrics = {"test": {"single": _accuracy(guesses == test.labels), "voted": None}}
     probabilities = single
     if job.views != "none":
         voter = build_voter(classifier, job.views, job.merge)
-        probabilities = voter.predict(test.images, batch_size=50, verbose=0)
+        probabilities = _predict(voter, test.images, batch_size=50)
         voted = probabilities.argmax(axis=1)
         report = voting_report(test.labels, guesses, voted)
         metrics["test"]["voted"] = {
@@ -46,6 +45,15 @@ def score(classifier, test, job):
         labels=np.arange(probabilities.shape[1]),
     ).tolist()
     return metrics, probabilities
+
+
+def _predict(model, images, batch_size):
+    """In parts, since the pictures may be on disk."""
+    parts = (
+        model.predict(images[start : start + AT_ONCE], batch_size, verbose=0)
+        for start in range(0, len(images), AT_ONCE)
+    )
+    return np.concatenate(list(parts))
 
 
 def _accuracy(right):

@@ -8,63 +8,22 @@ import keras
 import numpy as np
 
 from hornbook.recipes.augmentation.image_augmentation import ImageAugmentation
-from hornbook.recipes.callbacks.full_state import FullState
 from hornbook.recipes.data.seeded_batches import SeededBatches
 from hornbook.recipes.optimizers.find_learning_rate import find_learning_rate
 from hornbook.recipes.optimizers.layerwise_learning_rate import LayerwiseLearningRate
-from hornbook.zoo.data.crops import (
-    centre_crops,
-    crop_places,
-    random_crops,
-)
+from hornbook.zoo.backbones.open_backbone import open_backbone
+from hornbook.zoo.data.crops import centre_crops, crop_places, random_crops
 from hornbook.zoo.errors import InputError
+from hornbook.zoo.finetune.engine import LossNotFinite, run_phase
 from hornbook.zoo.finetune.model import build_classifier, build_head
-from hornbook.zoo.finetune.progress import Progress, Record, ReportProgress
+from hornbook.zoo.finetune.progress import Progress
 from hornbook.zoo.weights import load_backbone
 
 STEPS_AT_LEAST = 30  # in an epoch, however few the labels are
 FEATURES_AT_MOST = 20_000  # crops whose features are cached for the head
 VIEWS_AT_MOST = 25  # of each picture, where they are drawn at random
+AT_ONCE = 20 * 256  # crops that are in memory at one time
 RATE_FOUND_BY = "find_learning_rate on the head: where its training loss falls fastest"
-
-
-class LossNotFinite(ArithmeticError):
-    """The loss became NaN or infinite.
-
-    Attributes:
-        epoch: How many epochs of the phase the weights had behind them to which the
-            model was set back.
-        classifier: The model, set back.
-    """
-
-    epoch = 0
-    classifier = None
-
-
-class StopIfNotFinite(keras.callbacks.Callback):
-    """Stops at the first step whose loss is not a number, and says which it was.
-
-    The weights are set back to those of the last epoch that went well.
-    """
-
-    def __init__(self, phase):
-        super().__init__()
-        self.phase = phase
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.epoch = epoch
-        self.good = self.model.get_weights()
-
-    def on_train_batch_end(self, batch, logs=None):
-        # Keras's loss is the epoch's mean so far: once NaN, it stays NaN.
-        if not math.isfinite(logs["loss"]):
-            self.model.set_weights(self.good)
-            step = self.epoch * self.params["steps"] + batch + 1
-            error = LossNotFinite(
-                f"The loss became {logs['loss']} at step {step} of phase {self.phase!r}"
-            )
-            error.epoch = self.epoch
-            raise error
 
 
 @dataclass
@@ -184,7 +143,7 @@ def rate_curve(dataset, backbone_id, batch_size, seed, progress=None):
     """
     progress = progress or Progress()
     make_deterministic(seed)
-    backbone = load_backbone(backbone_id)
+    backbone = open_backbone(backbone_id).model
     features = cache_features(backbone, dataset.train.images, progress=progress)
     batches = SeededBatches(
         features,
@@ -247,33 +206,17 @@ class _Fit:
             metrics=["accuracy"],
         )
         name = self.phase.name
-        total = steps * self.epochs
-        with self.progress.stage(f"train {name}", total) as update:
-            callbacks = [Record(), StopIfNotFinite(name), ReportProgress(update)]
-            if validation is not None:
-                callbacks.append(
-                    keras.callbacks.EarlyStopping(
-                        patience=max(3, self.epochs // 3), restore_best_weights=True
-                    )
-                )
-            if self.state is None:
-                follow = keras.callbacks.LambdaCallback(
-                    on_epoch_begin=lambda epoch, logs: batches.set_epoch(epoch)
-                )
-                callbacks.append(follow)
-            else:
-                callbacks.append(FullState(self.state / name, data=batches))
-            history = model.fit(
-                batches,
-                epochs=self.epochs,
-                shuffle=False,
-                validation_data=validation,
-                validation_batch_size=500,
-                callbacks=callbacks,
-                verbose=0,
-            ).history
-        columns = zip(*history.values(), strict=True)
-        rows = [dict(zip(history, row, strict=True)) for row in columns]
+        rows = run_phase(
+            model,
+            name,
+            batches,
+            epochs=self.epochs,
+            steps=steps,
+            progress=self.progress,
+            validation=validation,
+            state=None if self.state is None else self.state / name,
+            validation_batch_size=500,
+        )
         first = len(trained.history) + 1
         trained.history += [
             {"phase": name, "epoch": epoch, **row}
@@ -299,8 +242,16 @@ def cache_features(backbone, images, at_most=FEATURES_AT_MOST, progress=None):
     features = []
     with (progress or Progress()).stage("features", len(places)) as update:
         for done, (top, left) in enumerate(places, 1):
-            crops = images[:, top : top + size, left : left + size]
-            features.append(backbone.predict(crops, batch_size=256, verbose=0))
+            rows, columns = slice(top, top + size), slice(left, left + size)
+            parts = (
+                backbone.predict(
+                    images[start : start + AT_ONCE, rows, columns],
+                    batch_size=256,
+                    verbose=0,
+                )
+                for start in range(0, len(images), AT_ONCE)
+            )
+            features.append(np.concatenate(list(parts)))
             update(done)
     return np.stack(features, axis=1)
 
@@ -323,8 +274,8 @@ def cache_views(backbone, images, view, seed, progress=None):
     with (progress or Progress()).stage("features", count) as update:
         for done in range(count):
             rng = np.random.default_rng([seed, done])
-            parts = np.array_split(images, math.ceil(len(images) / 256))
-            crops = np.concatenate([view(part, rng) for part in parts])
+            parts = np.array_split(np.arange(len(images)), math.ceil(len(images) / 256))
+            crops = np.concatenate([view(images[part], rng) for part in parts])
             features.append(backbone.predict(crops, batch_size=256, verbose=0))
             update(done + 1)
     return np.stack(features, axis=1)
@@ -365,12 +316,13 @@ def _train_all(job, dataset, view, trained):
     if dataset.validation is not None:
         centre = centre_crops(dataset.validation.images, size)
         validation = (centre, dataset.validation.labels)
+    images = dataset.train.images
     job.run(
         classifier,
         {"^head/": job.phase.head, ".*": job.phase.backbone},
-        dataset.train.images,
+        np.arange(len(images)),  # since they may be on disk
         dataset.train.labels,
-        view,
+        lambda places, rng: view(images[places], rng),
         validation,
         trained,
     )

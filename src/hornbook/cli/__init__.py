@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 import hornbook
-from hornbook.cli import data, finetune, recipes, shift
+from hornbook.cli import data, doctor, export, finetune, recipes, shift, tune, zoo
 from hornbook.zoo.errors import InputError
 
 app = typer.Typer(
@@ -25,7 +25,11 @@ app = typer.Typer(
 )
 finetune.register(app)
 shift.register(app)
+doctor.register(app)
+tune.register(app)
 recipes.register(app)
+export.register(app)
+zoo.register(app)
 data.register(app)
 
 _show_traceback = False

@@ -3,6 +3,7 @@
 import json
 import shlex
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +12,8 @@ import typer
 from hornbook.cli.quiet import quiet
 from hornbook.zoo.errors import InputError
 
-DATA = "folder:PATH (one folder a class), tfds:NAME or npz:FILE"
+DATA = "folder:PATH (one folder a class), csv:FILE, tfds:NAME or npz:FILE"
+SHOWN = 20  # classes whose examples are counted on the screen
 Run = Annotated[Path, typer.Argument(help="A run folder, such as `runs/1`.")]
 
 
@@ -29,7 +31,8 @@ def finetune(
     backbone: Annotated[
         str | None,
         typer.Option(
-            help="glyphnet.letters_rgb (colour, the default) or glyphnet.letters_grey."
+            help="Any id of the zoo, such as keras/mobilenet_v2. Default: "
+            "glyphnet.letters_rgb (colour)."
         ),
     ] = None,
     labels_per_class: Annotated[
@@ -49,7 +52,7 @@ def finetune(
         str | None,
         typer.Option(
             help="Learning rate of the head, or auto: found on the training examples. "
-            "Default: 0.03."
+            "Default: 0.03; 0.001 for backbones other than glyphnet."
         ),
     ] = None,
     backbone_rate: Annotated[
@@ -57,6 +60,29 @@ def finetune(
         typer.Option(
             help="Multiple of it for all, after the head. Default: 0.1; 0 freezes."
         ),
+    ] = None,
+    strategy: Annotated[
+        str | None,
+        typer.Option(
+            help="What is trained when: thaw (the head first, then all; the default), "
+            "probe (the head alone), full, gradual (block after block), layer_decay."
+        ),
+    ] = None,
+    batchnorm: Annotated[
+        str | None,
+        typer.Option(
+            help="BatchNorm in the backbone: frozen (the default), update (that of "
+            "thaw on glyphnet, where it was measured to be better) or recalibrate."
+        ),
+    ] = None,
+    label_smoothing: Annotated[
+        float | None, typer.Option(help="0 (the default) to 1.")
+    ] = None,
+    mixed_precision: Annotated[
+        str | None, typer.Option(help="float16 or bfloat16. Default: neither.")
+    ] = None,
+    devices: Annotated[
+        int | None, typer.Option(help="Devices that share each batch. Default: 1.")
     ] = None,
     augment: Annotated[
         str | None,
@@ -102,6 +128,11 @@ def finetune(
             "seed": seed,
             "rate": _number(rate),
             "backbone_rate": backbone_rate,
+            "strategy": strategy,
+            "batchnorm": batchnorm,
+            "label_smoothing": label_smoothing,
+            "mixed_precision": mixed_precision,
+            "devices": devices,
             "augment": augment,
             "views": views,
             "merge": merge,
@@ -116,6 +147,8 @@ def finetune(
         )
     if data is None and resume is None:
         given.setdefault("labels_per_class", 5)
+    if backbone is not None and not backbone.startswith("glyphnet"):
+        given.setdefault("rate", 1e-3)
 
     quiet()
     from hornbook.cli.progress import Bars
@@ -137,6 +170,7 @@ def finetune(
             job, folder, command=shlex.join(["hornbook", *sys.argv[1:]]), progress=bars
         )
     say(_describe(job, dataset, folder))
+    say(f"  Training examples: {_counts(dataset)}.")
     for notice in dataset.notices:
         say(f"  {notice}")
 
@@ -162,6 +196,14 @@ def _number(text):
         return float(text)
     except (TypeError, ValueError):
         return text
+
+
+def _counts(dataset):
+    """How many examples each class has to train on, the first and the last of many."""
+    counts = Counter(dataset.train.labels.tolist())
+    told = [f"{name} {counts[place]}" for place, name in enumerate(dataset.classes)]
+    few = told if len(told) <= SHOWN else [*told[: SHOWN - 1], "...", told[-1]]
+    return ", ".join(few)
 
 
 def _describe(job, dataset, folder):

@@ -45,7 +45,7 @@ def list_recipes(
         bool, typer.Option("--json", help="Everything that the headers say, as JSON.")
     ] = False,
 ):
-    """List the recipes, each with its idea."""
+    """List the recipes, each with its idea and what measuring it gave."""
     found = catalog.recipes()
     if category is not None:
         categories = sorted({each.category for each in found})
@@ -64,7 +64,8 @@ def list_recipes(
         wide = max((len(each.category) for each in found), default=0)
         long = max((len(each.name) for each in found), default=0)
         for each in found:
-            typer.echo(f"{each.category:{wide}}  {each.name:{long}}  {each.idea}")
+            about = f"{each.idea} [{each.evidence}]"
+            typer.echo(f"{each.category:{wide}}  {each.name:{long}}  {about}")
 
 
 def show(
@@ -81,6 +82,7 @@ def show(
         return
     rows = [
         *recipe.header.items(),
+        ("Evidence", recipe.evidence),
         ("License", recipe.license),
         ("", ""),
         *((each.kind.title(), each.signature) for each in recipe.objects),
@@ -180,7 +182,12 @@ def _console():
 
 
 def _as_dict(recipe):
-    return {**asdict(recipe), "path": str(recipe.path), "import": recipe.import_line}
+    return {
+        **asdict(recipe),
+        "path": str(recipe.path),
+        "import": recipe.import_line,
+        "evidence": recipe.evidence,
+    }
 
 
 def _table(found):
@@ -197,7 +204,8 @@ def _table(found):
                 table.add_row()
             category = each.category
             table.add_row(Text(category, "bold"))
-        table.add_row(Text(f"  {each.name}", "cyan"), Text(each.idea))
+        about = Text.assemble(each.idea, "\n", (each.evidence, "dim"))
+        table.add_row(Text(f"  {each.name}", "cyan"), about)
     return table
 
 

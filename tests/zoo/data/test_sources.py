@@ -59,7 +59,7 @@ class TestSpec:
     @pytest.mark.parametrize("spec", ["", "folder", "folder:", "pictures", "zip:a.zip"])
     def test_malformed(self, spec):
         with pytest.raises(
-            InputError, match=r"folder:PATH, tfds:NAME or npz:FILE"
+            InputError, match=r"folder:PATH, csv:FILE, tfds:NAME or npz:FILE"
         ) as e:
             load_dataset(spec, size=8, channels=3)
         assert str(e.value).endswith(f"Received: {spec}")

@@ -6,7 +6,7 @@ import pytest
 
 from hornbook.zoo.errors import InputError
 from hornbook.zoo.finetune.arms import ARMS, Arm, Phase, head_then_all
-from hornbook.zoo.finetune.model import build_take_home
+from hornbook.zoo.finetune.model import build_classifier, build_head, build_take_home
 from hornbook.zoo.finetune.train import (
     LossNotFinite,
     build_view,
@@ -167,6 +167,21 @@ def test_a_loss_that_is_not_a_number_stops_and_sets_back(three_digits):
         train(arm, three_digits(), epochs=2)
     weights = e.value.classifier.get_weights()
     assert all(np.isfinite(w).all() for w in weights)
+
+
+def test_the_take_home_model_infers_when_it_is_called():
+    """Keras's picture layers train by default, and so would all that follows them."""
+    keras.utils.set_random_seed(0)
+    head = build_head(128, 10)
+    classifier = build_classifier(load_backbone("glyphnet.letters_rgb"), head)
+    model = build_take_home(classifier, 36, "none", "mean")
+    pictures = np.random.default_rng(0).integers(0, 256, (4, 40, 40, 3), dtype="uint8")
+    before = model.get_weights()
+    called = keras.ops.convert_to_numpy(model(pictures))
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+    predicted = model.predict(pictures, verbose=0)
+    np.testing.assert_allclose(called, predicted, atol=0.01)
 
 
 def test_the_take_home_model_takes_raw_pictures(three_digits, tmp_path):

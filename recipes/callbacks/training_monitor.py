@@ -1,0 +1,261 @@
+# SPDX-License-Identifier: Apache-2.0
+"""TrainingMonitor: how far each layer's weights really move, and what a probe sees.
+
+What:    every so many steps writes a row for each layer: update over weight, learning
+         rate, and the figures of a probe, such as `LayerProbe`: gradients, activations,
+         saturated and dead units, BatchNormalization's statistics.
+When:    a training that does not go as it should, or to see that it does.
+Not for: several processes.
+Source:  the ratio of update to weight, and that it should be near 1e-3: Stanford's
+         course CS231n, "Neural Networks Part 3".
+Needs:   keras>=3.12; pyarrow for Parquet; tensorboard for TensorBoard.
+"""
+
+import contextlib
+import csv
+import importlib.util
+import pathlib
+
+import keras
+import numpy as np
+
+KEPT = 100  # measurements in memory at most
+COLUMNS = (
+    *("step", "epoch", "layer", "kind", "trainable", "learning_rate", "steps"),
+    *("updated", "weight_norm", "update_ratio"),
+)
+
+
+class TrainingMonitor(keras.callbacks.Callback):
+    """Measures each layer every `every` steps, and writes a tidy table.
+
+    A row is a layer at a step. Its `weight_norm` and the probe's figures are those of
+    the weights before the step; `update_ratio` is what the step then does to them.
+    Where a figure cannot be had, its field is empty.
+
+    - `step`, `epoch`: both from 0.
+    - `layer`, `kind`: its path, and its class.
+    - `trainable`: 1; 0 where it is frozen; empty where it has nothing to train.
+    - `learning_rate`: the optimizer's, or that of the one it wraps.
+    - `weight_norm`, `update_ratio`: |w| and |Δw| / |w| over all weights that the layer
+      itself trains, not layers within it. Since weights before and after are compared,
+      it is right under any optimizer, decay, loss scale or rate by layer, and for any
+      `train_step`. Empty where all weights are 0.
+    - `updated`: 0 where no weight of the model moved, as in a step that accumulates
+      gradients or that a loss scale skips. An update is awaited for as many steps as
+      are accumulated.
+    - `steps`: how many steps the update took, which are more than 1 under accumulation
+      and `steps_per_execution`.
+
+    The compiled step stays as it is, and memory does not grow: the file has all rows,
+    `rows` at most 100 measurements. When there are more, every other one is dropped.
+
+    Args:
+        directory: Folder for `monitor.csv`. If it has one of a run that is resumed,
+            rows from the present step on are replaced; if of another, all are.
+        probe: A `LayerProbe`, or any function from the model to a dict of figures by
+            layer's path, with the figures' names as its attribute `FIGURES`. Keras
+            shows callbacks no data, so without a probe only updates are measured.
+        every: Integer, steps from one measurement to the next.
+        parquet: Whether to write `monitor.parquet` too, when training ends.
+        tensorboard: Whether to write TensorBoard's scalars into the folder too, with
+            the package `tensorboard`, on any backend.
+
+    Attributes:
+        rows: The table in memory, a list of dicts, with `None` for what is empty.
+
+    Raises:
+        ValueError: If `every` is below 1, or the probe has no `FIGURES`.
+        ImportError: If what writes Parquet or TensorBoard's files is not installed.
+
+    Example:
+    >>> import tempfile
+    >>> x = y = np.ones((8, 1), "float32")
+    >>> dense = keras.layers.Dense(1, use_bias=False, kernel_initializer="ones")
+    >>> model = keras.Sequential([keras.Input((1,)), dense])
+    >>> model.compile(keras.optimizers.SGD(0.1), loss=lambda y, y_pred: y_pred)
+    >>> with tempfile.TemporaryDirectory() as directory:
+    ...     monitor = TrainingMonitor(directory, every=1)
+    ...     history = model.fit(x, y, verbose=0, callbacks=[monitor])
+    >>> f"{monitor.rows[0]['update_ratio']:.3f}"
+    '0.100'
+    """
+
+    def __init__(
+        self, directory, probe=None, every=50, parquet=False, tensorboard=False
+    ):
+        super().__init__()
+        if every < 1:
+            raise ValueError(f"`every` must be 1 or more. Received: every={every}")
+        if probe is not None and not hasattr(probe, "FIGURES"):
+            raise ValueError(
+                "`probe` must be a `LayerProbe(x, y)`, or another function with an "
+                f"attribute `FIGURES`. Received: probe={probe!r:.80}"
+            )
+        for package, wanted in (("pyarrow", parquet), ("tensorboard", tensorboard)):
+            if wanted and importlib.util.find_spec(package) is None:
+                raise ImportError(
+                    f"`pip install {package}`, or leave it out. Received: True"
+                )
+        self.directory = pathlib.Path(directory)
+        self.probe, self.every = probe, every
+        self.parquet, self.tensorboard = parquet, tensorboard
+        self.rows = []
+
+    def on_train_begin(self, logs=None):
+        self._step = self._next = self._epoch = 0
+        self._pending = self._file = self._writer = None
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch = epoch
+
+    def on_train_batch_begin(self, batch, logs=None):
+        if self._file is None:  # not earlier: FullState restores as training begins
+            self._start()
+        self._begun = batch
+        if self._step >= self._next:
+            self._finish()
+            self._next = self._step + self.every
+            figures = self.probe(self.model) if self.probe is not None else {}
+            self._pending = (self._step, self._epoch, figures, self._weights())
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._step += batch - self._begun + 1
+        if self._pending is not None:
+            step, *_, before = self._pending
+            awaited = max(
+                getattr(each, "gradient_accumulation_steps", None) or 1
+                for each in [None, *_chain(self.model)]
+            )
+            if self._step - step >= awaited or _moved(before, self._weights()):
+                self._finish()
+
+    def on_train_end(self, logs=None):
+        if self._file is None:
+            return
+        self._finish()
+        self._file.close()
+        if self._writer is not None:
+            self._writer.close()
+        if self.parquet:
+            import pyarrow.csv
+            import pyarrow.parquet
+
+            options = pyarrow.csv.ConvertOptions(strings_can_be_null=True)
+            path = self.directory / "monitor.csv"
+            table = pyarrow.csv.read_csv(path, convert_options=options)
+            pyarrow.parquet.write_table(table, self.directory / "monitor.parquet")
+
+    def _start(self):
+        """Opens the files. Of an interrupted run keeps the rows before this step."""
+        optimizer = getattr(self.model, "optimizer", None)
+        self._step = int(getattr(optimizer, "iterations", 0))
+        self.directory.mkdir(parents=True, exist_ok=True)
+        path, kept = self.directory / "monitor.csv", []
+        columns = [*COLUMNS, *(self.probe.FIGURES if self.probe is not None else ())]
+        if self._step and path.exists():
+            with open(path, newline="", encoding="utf-8") as file:
+                rows = csv.DictReader(file)
+                kept = [row for row in rows if int(row["step"]) < self._step]
+        self.rows = [row for row in self.rows if row["step"] < self._step]
+        self._file = open(path, "w", newline="", encoding="utf-8")  # noqa: SIM115
+        self._table = csv.DictWriter(self._file, columns, extrasaction="ignore")
+        self._table.writeheader()
+        self._table.writerows(kept)
+        if self.tensorboard:
+            from tensorboard.summary import Writer
+
+            self._writer = Writer(str(self.directory))
+
+    def _weights(self):
+        # Copies, on the host: JAX gives the step the memory of the variables.
+        return [_copy(variable) for variable in self.model.trainable_variables]
+
+    def _finish(self):
+        """Writes what was measured, with the update that came of it, if one did."""
+        if self._pending is None:
+            return
+        step, epoch, figures, before = self._pending
+        self._pending = None
+        model, after = self.model, self._weights()
+        if len(before) < len(after):  # the step has built the model
+            before = after
+        rates = (_learning_rate(each) for each in _chain(model))
+        common = {
+            "step": step,
+            "epoch": epoch,
+            "learning_rate": next((rate for rate in rates if rate is not None), None),
+            "steps": self._step - step,
+            "updated": int(_moved(before, after)),
+        }
+        owned, rows = _owned(model), []
+        layers = {_path(layer): layer for layer in model._flatten_layers()}
+        for path in dict.fromkeys([*figures, *layers]):
+            row = dict.fromkeys(self._table.fieldnames) | common | {"layer": path}
+            layer = layers.get(path)
+            row["kind"] = type(layer).__name__ if layer else None
+            if path in owned:
+                norm = _norm([before[place] for place in owned[path]])
+                row |= {"trainable": 1, "weight_norm": norm}
+                if norm:
+                    moved = _norm([after[i] - before[i] for i in owned[path]])
+                    row["update_ratio"] = moved / norm
+            elif layer and layer.weights and not layer.trainable:
+                row["trainable"] = 0
+            if path in figures or row["trainable"] is not None:
+                rows.append(row | figures.get(path, {}))
+        self._table.writerows(rows)
+        self._file.flush()
+        for row in rows if self._writer is not None else ():
+            for name, value in row.items():
+                if name not in COLUMNS[:-2] and isinstance(value, (int, float)):
+                    self._writer.add_scalar(f"{name}/{row['layer']}", value, step)
+        self.rows += rows
+        measured = list(dict.fromkeys(row["step"] for row in self.rows))
+        if len(measured) > KEPT:
+            kept = set(measured[::2])
+            self.rows = [row for row in self.rows if row["step"] in kept]
+
+
+def _path(layer):
+    return getattr(layer, "path", None) or layer.name
+
+
+def _owned(model):
+    """Places of the variables that each layer trains itself, not one within it."""
+    owner = {
+        id(variable): _path(layer)
+        for layer in model._flatten_layers()  # what is within a layer comes after it
+        for variable in layer.trainable_variables
+    }
+    owned = {}
+    for place, variable in enumerate(model.trainable_variables):
+        owned.setdefault(owner[id(variable)], []).append(place)
+    return owned
+
+
+def _copy(value):
+    return np.array(keras.ops.convert_to_numpy(value), "float64")
+
+
+def _norm(arrays):
+    return float(np.sqrt(sum(np.vdot(each, each) for each in arrays)))
+
+
+def _moved(before, after):
+    pairs = zip(before, after, strict=False)
+    return any(not np.array_equal(a, b, equal_nan=True) for a, b in pairs)
+
+
+def _chain(model):
+    """A model's optimizer and those that it wraps."""
+    optimizer = getattr(model, "optimizer", None)
+    while optimizer is not None:
+        yield optimizer
+        inner = getattr(optimizer, "optimizer", None)
+        optimizer = getattr(optimizer, "inner_optimizer", inner)
+
+
+def _learning_rate(optimizer):
+    with contextlib.suppress(AttributeError, NotImplementedError):
+        return _copy(optimizer.learning_rate).item()

@@ -1,0 +1,66 @@
+"""`hornbook doctor`: what is wrong with a run, a model or a history."""
+
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hornbook.cli.quiet import quiet
+
+
+def register(app):
+    """Adds the command."""
+    app.command(rich_help_panel="Fine-tuning")(doctor)
+
+
+def doctor(
+    target: Annotated[
+        Path,
+        typer.Argument(
+            help="A run folder, a model.keras, a history.csv or a monitor.csv."
+        ),
+    ],
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help="FILE.npz with x and y as the model takes them, perhaps x_val and "
+            "y_val: then inputs, labels and activations are looked at too."
+        ),
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Of the training.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Report to write. Default: doctor.html beside the target."),
+    ] = None,
+    trust: Annotated[
+        bool,
+        typer.Option(
+            help="Open a model that brings code of its own, as a Lambda does."
+        ),
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+):
+    """Say what is wrong with a training, and what to do about it, one thing first."""
+    quiet()
+    from hornbook.zoo.doctor.open import diagnose_path
+    from hornbook.zoo.doctor.report import as_dict, write_report
+
+    diagnosis = diagnose_path(target, data, batch_size, trust)
+    folder = target if target.is_dir() else target.parent
+    report = write_report(
+        out or folder / "doctor.html",
+        diagnosis,
+        target,
+        command=shlex.join(["hornbook", *sys.argv[1:]]),
+    )
+    if as_json:
+        found = {**as_dict(diagnosis), "report": str(report)}
+        print(json.dumps(found, ensure_ascii=False))
+        return
+    print(diagnosis)
+    print(f"Report: {report}")

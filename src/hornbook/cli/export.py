@@ -1,0 +1,49 @@
+"""`hornbook export`: a fine-tuned model for other programs."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hornbook.cli.quiet import quiet
+from hornbook.zoo.errors import InputError
+
+FORMATS = ("savedmodel", "onnx", "tflite", "openvino", "torch")
+
+
+def register(app):
+    """Adds the command."""
+    app.command(rich_help_panel="Fine-tuning")(export)
+
+
+def export(
+    run: Annotated[Path, typer.Argument(help="A finished run, such as `runs/1`.")],
+    format: Annotated[str, typer.Option(help=", ".join(FORMATS))],
+    out: Annotated[
+        Path | None, typer.Option(help="File or folder to make. Default: in the run.")
+    ] = None,
+    size: Annotated[
+        int | None,
+        typer.Option(min=8, help="Side of the pictures. Default: as it was trained."),
+    ] = None,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Open a model file that carries code.")
+    ] = False,
+):
+    """Export a fine-tuned model, and check that it gives the same outputs there."""
+    if format not in FORMATS:
+        raise InputError(
+            f"--format must be one of {', '.join(FORMATS)}. Received: {format}"
+        )
+    if format == "torch":
+        # Keras exports to torch from its torch backend alone.
+        os.environ.setdefault("KERAS_BACKEND", "torch")
+    quiet()
+    from hornbook.zoo.share.export import export_run
+
+    done = export_run(run, format, out, size, trust)
+    print(
+        f"{done.path}: {done.megabytes:.1f} MB, pictures {done.shape}; outputs differ "
+        f"by {done.difference:.1e} at most on {done.checked} pictures"
+    )

@@ -1,0 +1,151 @@
+"""`hornbook zoo`: which backbones there are, and sharing what was made of them."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hornbook.zoo.errors import InputError
+
+app = typer.Typer(no_args_is_help=True, help="List backbones; share fine-tuned models.")
+
+Trust = Annotated[
+    bool, typer.Option("--trust", help="Take a model file that carries code.")
+]
+Place = Annotated[
+    str, typer.Argument(help="A zoo folder: a path, gs://... or s3://...")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def register(parent):
+    """Adds the group of commands."""
+    parent.add_typer(app, name="zoo", rich_help_panel="Fine-tuning")
+
+
+@app.command("list")
+def list_backbones(
+    source: Annotated[
+        str | None, typer.Option(help="ours, keras or hub (KerasHub). Default: all.")
+    ] = None,
+    family: Annotated[
+        str | None, typer.Option(help="Such as resnet or mobilenet_v2.")
+    ] = None,
+    max_params: Annotated[
+        str | None, typer.Option(help="Without the head, such as 5000000 or 5M.")
+    ] = None,
+    as_json: AsJson = False,
+):
+    """List the backbones that can be fine-tuned."""
+    from hornbook.zoo.catalog import select
+
+    rows = select(source, family, _number(max_params))
+    if as_json:
+        print(json.dumps(rows, ensure_ascii=False))
+        return
+    width = max((len(row["id"]) for row in rows), default=0) + 2
+    for row in rows:
+        print(f"{row['id']:<{width}}{_millions(row):>9}  {_summary(row)}")
+
+
+def _number(text):
+    """5M or 250k or 1000 as a number."""
+    if text is None:
+        return None
+    unit = {"k": 1e3, "m": 1e6, "b": 1e9}.get(text[-1:].lower(), 1)
+    try:
+        return float(text[:-1] if unit > 1 else text) * unit
+    except ValueError:
+        raise InputError(
+            f"--max-params takes a number such as 5000000 or 5M. Received: {text}"
+        ) from None
+
+
+def _millions(row):
+    count = row["parameters"]
+    if count is None:
+        return "?"
+    return f"{count / 1e6:.2f} M" if count < 1e8 else f"{count / 1e6:.0f} M"
+
+
+def _summary(row):
+    shape = row.get("input_shape")
+    if shape is None:
+        return row.get("description", row["kind"])
+    norm = "BatchNorm" if row["has_batchnorm"] else "no BatchNorm"
+    return f"{'×'.join(map(str, shape))}, {norm}, {row['weights'] or 'no weights'}"
+
+
+@app.command()
+def show(
+    id: Annotated[str, typer.Argument(help="Such as keras/mobilenet_v2.")],
+    as_json: AsJson = False,
+):
+    """Show the card of a backbone."""
+    from hornbook.zoo.catalog import find
+
+    row = find(id)
+    if as_json:
+        print(json.dumps(row, ensure_ascii=False))
+        return
+    for key, value in row.items():
+        print(f"{key.replace('_', ' '):<15}{_text(value)}")
+
+
+def _text(value):
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return " × ".join(map(str, value))
+    if isinstance(value, int):
+        return f"{value:,}"
+    return "none" if value is None else value
+
+
+@app.command()
+def add(
+    run: Annotated[Path, typer.Argument(help="A finished run, such as `runs/1`.")],
+    folder: Place,
+    id: Annotated[
+        str | None,
+        typer.Option(help="Its name there. Default: of the backbone and the data."),
+    ] = None,
+    trust: Trust = False,
+):
+    """Put a fine-tuned run into a zoo folder, with its card and its evidence."""
+    from hornbook.zoo.share.folder import add
+
+    card = add(run, folder, id, trust)
+    count = len(card["files"])
+    print(f"{folder.rstrip('/')}/{card['id']}: {count} files and their card")
+
+
+@app.command()
+def pull(
+    id: Annotated[str, typer.Argument(help="The model's name.")],
+    folder: Place,
+    to: Annotated[
+        Path | None, typer.Option(help="Folder to make. Default: ./ID.")
+    ] = None,
+    trust: Trust = False,
+):
+    """Fetch a model from a zoo folder, each file checked; it works as a run folder."""
+    from hornbook.zoo.share.folder import pull
+
+    path = pull(id, folder, to, trust)
+    print(f"{path}: try `hornbook predict {path} PICTURE`")
+
+
+@app.command()
+def verify(folder: Place):
+    """Check every file of a zoo folder against the hashes on the cards."""
+    from hornbook.zoo.share.folder import verify
+
+    found = verify(folder)
+    for id, problems in found.items():
+        print(f"{id}: {'as on its card' if not problems else ''}".rstrip(": "))
+        for problem in problems:
+            print(f"  {problem}")
+    if any(found.values()):
+        raise typer.Exit(1)

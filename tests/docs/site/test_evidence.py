@@ -1,0 +1,84 @@
+"""The line of evidence: never stale, and by the rule that is stated."""
+
+import importlib.util
+import json
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from hornbook import catalog
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture
+def evidence(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "docs/site"))
+    spec = importlib.util.spec_from_file_location(
+        "site_evidence", ROOT / "docs/site/evidence.py"
+    )
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    yield module
+    sys.modules.pop("measured", None)
+
+
+def test_the_shipped_file_is_the_newest(evidence, capsys):
+    assert evidence.main(["--check"]) == 0, capsys.readouterr().err
+
+
+def test_a_stale_file_is_told_of(evidence, monkeypatch, tmp_path, capsys):
+    stale = tmp_path / "evidence.json"
+    stale.write_text("{}\n")
+    monkeypatch.setattr(evidence, "OUT", stale)
+    assert evidence.main(["--check"]) == 1
+    assert "stale" in capsys.readouterr().err
+    assert evidence.main([]) == 0
+    assert evidence.main(["--check"]) == 0
+
+
+def test_each_entry_is_of_a_recipe():
+    entries = tomllib.loads((ROOT / "docs/site/evidence.toml").read_text())
+    assert set(entries) <= {recipe.name for recipe in catalog.recipes()}
+    assert set(catalog.evidence()) == set(entries)
+
+
+def test_the_figure_is_the_studys(evidence):
+    study = json.loads((ROOT / "docs/studies/input_statistics.json").read_text())
+    arms = study["arms"]
+    gain = arms["PCAWhitening"]["mean"] - arms["raw measurements"]["mean"]
+    line = catalog.find("pca_whitening").evidence
+    assert line.startswith(f"partly: {gain:+.1f} points against raw measurements; ")
+    assert line.endswith(f"{len(study['seeds'])} seeds")
+    assert f"(p = {arms['PCAWhitening']['p']:.2f})" in line
+
+
+def test_without_a_study_it_says_so():
+    names = {recipe.name: recipe.evidence for recipe in catalog.recipes()}
+    unmeasured = set(names) - set(catalog.evidence())
+    assert unmeasured
+    assert {names[name] for name in unmeasured} == {"not measured yet"}
+
+
+@pytest.mark.parametrize(
+    ("rows", "verdict"),
+    [
+        ([(True, 0.01), (True, 0.04)], "holds"),
+        ([(True, 0.01), (True, 0.2)], "partly"),
+        ([(True, 0.2)], "partly"),
+        ([(True, 0.01), (False, 0.01)], "partly"),
+        ([(False, 0.9), (False, 0.01)], "not here"),
+    ],
+)
+def test_rule(evidence, rows, verdict):
+    assert evidence._verdict([{"better": b, "p": p} for b, p in rows]) == verdict
+
+
+def test_lower_is_better_where_it_is_said(evidence):
+    arms = {"ours": [1.0, 1.1, 1.3], "theirs": [2.0, 2.2, 2.5]}
+    row = evidence._compare(arms, arm="ours", over="theirs", lower=True)
+    assert row["better"]
+    assert row["difference"] == pytest.approx(-1.1)
+    assert not evidence._compare(arms, arm="ours", over="theirs")["better"]

@@ -1,0 +1,241 @@
+"""The ready spaces build, learn, and go home in plain Keras."""
+
+import json
+import shutil
+import zipfile
+
+import keras
+import keras_tuner
+import numpy as np
+import pytest
+
+from hornbook.tuning.coarse_to_fine import explore
+from hornbook.tuning.command.plain import plain
+from hornbook.tuning.command.space_file import SpaceFile, find
+from hornbook.zoo.errors import InputError
+
+PICTURES = (36, 36, 3)
+SPACES = {
+    "finetune": (PICTURES, 10),
+    "head": ((128,), 10),
+    "cnn": (PICTURES, 4),
+    "table": ((7,), 3),
+}
+EXPECTED = {
+    "finetune": {
+        "rate",
+        "backbone_rate",
+        "decay",
+        "head",
+        "dropout",
+        "augment_strength",
+    },
+    "head": {"head", "dropout", "optimizer", "adamw_rate", "sgd_rate", "pieces"},
+    "cnn": {"batch_size", "optimizer", "depth", "width", "augment_strength"},
+    "table": {"batch_size", "optimizer", "unit", "depth", "dropout"},
+}
+
+
+def examples(shape, classes, count=24):
+    rng = np.random.default_rng(0)
+    y = np.arange(count) % classes
+    if len(shape) == 3:
+        return rng.integers(0, 256, (count, *shape)).astype("uint8"), y
+    return rng.normal(size=(count, *shape)).astype("float32") + y[:, None], y
+
+
+def build(name, **values):
+    shape, classes = SPACES[name]
+    function = SpaceFile(name).bound(shape, classes)
+    hp = explore(function, "val_loss")
+    hp.values |= values
+    return function(hp)
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_space_has_what_it_says(name):
+    shape, classes = SPACES[name]
+    found = explore(SpaceFile(name).bound(shape, classes), "val_loss")
+    assert EXPECTED[name] <= {each.name for each in found.space}
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("finetune", {"head": "drop_connect"}),
+        ("finetune", {"head": "dropout"}),
+        ("head", {"head": "maxout"}),
+        ("cnn", {"batch_norm": False}),
+        ("table", {"unit": "maxout", "optimizer": "sgd"}),
+    ],
+)
+def test_models_train_and_go_home_in_plain_keras(name, values, tmp_path):
+    shape, classes = SPACES[name]
+    x, y = examples(shape, classes)
+    values = {"sgd_rate": 0.01, "pieces": 4, **values}
+    model = build(name, **values)
+    model.fit(x, y, batch_size=8, verbose=0)
+    home = plain(model)
+    outputs = model.predict(x, verbose=0)
+    assert outputs.shape == (len(x), classes)
+    np.testing.assert_allclose(home.predict(x, verbose=0), outputs, atol=1e-5)
+    path = tmp_path / "home.keras"
+    home.save(path)
+    with zipfile.ZipFile(path) as archive:
+        config = archive.read("config.json").decode()
+    assert "hornbook" not in config
+    loaded = keras.models.load_model(path)
+    np.testing.assert_allclose(loaded.predict(x, verbose=0), outputs, atol=1e-5)
+
+
+def test_backbone_takes_a_multiple_of_the_rate():
+    model = build("finetune", backbone_rate=0.25, rate=0.01)
+    model.optimizer.build(model.trainable_variables)
+    multipliers = dict(
+        zip(
+            [variable.path for variable in model.trainable_variables],
+            model.optimizer.multipliers,
+            strict=True,
+        )
+    )
+    heads = {path for path in multipliers if path.startswith("head/")}
+    assert heads and {multipliers[path] for path in heads} == {1.0}
+    assert {multipliers[path] for path in multipliers.keys() - heads} == {0.25}
+    assert float(model.optimizer.learning_rate) == pytest.approx(0.01)
+
+
+def test_options_become_hyperparameters_where_there_are_several():
+    from hornbook.tuning.spaces import finetune
+
+    def wide(hp):
+        return finetune.build(
+            hp,
+            heads=("dropout", "maxout"),
+            augments=("digits", "light"),
+            optimizers=("adamw", "sgd"),
+        )
+
+    found = {each.name: each for each in explore(wide, "val_loss").space}
+    assert found["augment"].values == ["digits", "light"]
+    assert found["optimizer"].values == ["adamw", "sgd"]
+    assert found["head"].values == ["dropout", "maxout"]
+
+
+def test_head_goes_home_on_its_backbone():
+    space = SpaceFile("head")
+    pictures, _ = examples(PICTURES, 10, count=6)
+    features = space.prepare(pictures)
+    assert features.shape == (6, 128)
+    model = build("head")
+    home = space.take_home(model, PICTURES)
+    np.testing.assert_allclose(
+        home.predict(pictures, verbose=0),
+        model.predict(features, verbose=0),
+        atol=1e-5,
+    )
+
+
+def test_table_standardises_by_what_it_saw():
+    x, y = examples((7,), 3, count=240)
+    far = 1000 + 50 * x
+    model = build("table", depth=1, dropout=0.05, unit="relu")
+    model.fit(far, y, batch_size=16, epochs=8, verbose=0)
+    layer = model.get_layer("standardise")
+    np.testing.assert_allclose(layer.moving_mean, far.mean(axis=0), rtol=0.02)
+    assert model.evaluate(far, y, verbose=0)[1] > 0.8
+
+
+def test_table_brings_data():
+    given = SpaceFile("table").read_data()
+    assert {name: len(y) for name, (_, y) in given.items()} == {
+        "train": 398,
+        "test": 171,
+    }
+
+
+def test_a_copy_works_as_the_original(tmp_path):
+    copy = tmp_path / "mine.py"
+    shutil.copy(find("table"), copy)
+    space = SpaceFile(copy)
+    assert space.name == "mine" and space.epochs == SpaceFile("table").epochs
+    model = space.bound((7,), 3)(keras_tuner.HyperParameters())
+    assert model.output_shape == (None, 3)
+
+
+def test_build_asks_only_for_what_it_names(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text("def build(hp, classes):\n    return classes\n")
+    assert SpaceFile(path).bound((7,), 3)(None) == 3
+    path = tmp_path / "other.py"
+    path.write_text("def build(hp):\n    return hp\n")
+    assert SpaceFile(path).bound((7,), 3)("hp") == "hp"
+
+
+def test_bound_build_can_be_sent_elsewhere():
+    import pickle
+
+    shape, classes = SPACES["table"]
+    function = SpaceFile("table").bound(shape, classes)
+    again = pickle.loads(pickle.dumps(function))
+    one, other = (f(keras_tuner.HyperParameters()) for f in (function, again))
+    assert json.loads(one.to_json())["class_name"] == "Sequential"
+    assert [w.shape for w in one.weights] == [w.shape for w in other.weights]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "one of cnn, finetune, head, table"),
+        ("x = 1", "has a function `build"),
+        ("import nothing_of_the_kind", "cannot be run: ModuleNotFoundError"),
+        ("def build(hp:", "cannot be run: SyntaxError"),
+    ],
+)
+def test_what_is_no_space_is_refused(tmp_path, text, message):
+    path = tmp_path / "space.py"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(InputError, match=message):
+        SpaceFile(path)
+
+
+@pytest.mark.parametrize("name", ["finetune", "cnn", "table"])
+def test_numbers_alone_compile_nothing_anew(name):
+    from hornbook.tuning.floats import read
+
+    structures = []
+    for shift in (0.0, 0.01):
+        keras.utils.clear_session()
+        values = {"dropout": 0.2 + shift, "decay": 0.001 + shift}
+        values |= {"augment_strength": 0.3 + shift, "rate": 0.01 + shift}
+        structures.append(read(build(name, **values)))
+    assert structures[0].opaque is None
+    assert structures[0].key == structures[1].key
+
+
+class Steps(keras.callbacks.Callback):
+    """Copies share what they have seen."""
+
+    seen = []
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.seen.append(self.params["steps"])
+
+
+def test_batch_size_is_that_of_fit(tmp_path):
+    from hornbook.tuning import RandomSearch
+
+    shape, classes = SPACES["table"]
+    x, y = examples(shape, classes)
+    fixed = keras_tuner.HyperParameters()
+    fixed.Fixed("batch_size", 8)
+    tuner = RandomSearch(
+        SpaceFile("table").bound(shape, classes),
+        "loss",
+        max_trials=1,
+        hyperparameters=fixed,
+        directory=tmp_path,
+    )
+    Steps.seen.clear()
+    tuner.search(x, y, epochs=2, callbacks=[Steps()], verbose=0)
+    assert Steps.seen == [3, 3]

@@ -1,0 +1,243 @@
+"""The report of a search: one HTML file that needs nothing beside it.
+
+It is written from what the search's folder holds, so it can be written at any time,
+also of a search that was interrupted. Sentences that judge are computed here.
+"""
+
+import base64
+import re
+import shlex
+import tempfile
+from collections import Counter
+from pathlib import Path
+from statistics import median
+
+import jinja2
+
+from hornbook.tuning.report import plots
+from hornbook.tuning.report.importance import rank_importance
+from hornbook.tuning.report.intervals import interval
+from hornbook.tuning.report.read import read_search
+from hornbook.zoo.files import replacing
+from hornbook.zoo.finetune.plots import save_figure
+
+MOST_TRIALS = 10
+HOW = {
+    "compiled": "compiled: the first of its shape, or traced anew",
+    "warm": "warm: on what an earlier one had compiled",
+    "plain": "plain: Keras's own fit",
+}
+
+
+def write_page(folder, path, about=None):
+    """Writes the report of a search.
+
+    Args:
+        folder: The search's project folder.
+        path: Of the page.
+        about: Dict of what the folder does not tell: "title", "command", "resume"
+            (a command, if the search has not ended), "use" (blocks of text to run, with
+            a sentence each), "counts" of the examples, "notices", "test", "settings".
+
+    Returns:
+        The path.
+    """
+    search = read_search(folder)
+    about = {
+        "title": Path(folder).name,
+        "command": None,
+        "resume": None,
+        "use": [],
+        "counts": {},
+        "notices": [],
+        "test": None,
+        "settings": {},
+        **(about or {}),
+    }
+    validated = about["counts"].get("validation")
+    importance = rank_importance(search.ranked(), search.space)
+    template = _environment().get_template("page.html.j2")
+    text = template.render(
+        about=about,
+        search=search,
+        best=_best(search, validated),
+        verdict=_verdict(search, validated),
+        rule=_rule(search.settings),
+        importance=importance,
+        pictures=_draw(search, importance),
+        narrowing=_narrowing(search),
+        costs=_costs(search),
+        spent=_spent(search),
+        why_plain=_why_plain(search),
+        failures=[t for t in search.trials if t.status in ("FAILED", "INVALID")],
+        pruned=sum(any(r["pruned"] is not None for r in t.runs) for t in search.trials),
+        stopped=sum(any(r["stopped_early"] for r in t.runs) for t in search.trials),
+        unfinished=[t for t in search.trials if t.status == "RUNNING"],
+    )
+    with replacing(path) as new:
+        new.write_text(text, encoding="utf-8", errors="replace")
+    return Path(path)
+
+
+def _best(search, validated):
+    rows = []
+    for trial in search.ranked()[:MOST_TRIALS]:
+        found = interval(trial, search.objective, validated)
+        rows.append({"trial": trial, "interval": found})
+    return rows
+
+
+def _verdict(search, validated):
+    """What the best is, and how many cannot be told from it."""
+    ranked = search.ranked()
+    if not ranked:
+        return "No trial has succeeded yet."
+    best, found = ranked[0], interval(ranked[0], search.objective, validated)
+    told = f"Best is trial {best.id} with {search.objective} {best.score:.4g}"
+    if found is None:
+        return f"{told}."
+    low, high = found
+    told += f", 95 % interval {low:.4g} to {high:.4g}."
+    near = [t for t in ranked[1:] if low <= t.score <= high]
+    if near:
+        count = "One other trial lies" if len(near) == 1 else f"{len(near)} others lie"
+        told += f" {count} within that: these data do not tell them apart."
+    return f"{told} It was picked from {len(ranked)}, so it is likely to be too good."
+
+
+def _rule(settings):
+    """How a trial's score comes about, in a sentence."""
+    rule, folds, executions = (
+        settings[name] for name in ("score", "folds", "executions")
+    )
+    if rule == "best":
+        told = "the best epoch of its training, which is optimistic"
+    elif rule == "last":
+        told = "the last epoch of its training"
+    else:
+        told = f"the mean over the last {rule[1]} epochs of its training"
+    count = (folds or 1) * (executions or 1)
+    if count == 1:
+        return f"A trial's score is that of {told}."
+    kind = f"{folds} folds" if folds else ""
+    if (executions or 1) > 1:
+        kind += f"{' times ' if kind else ''}{executions} seeds"
+    return (
+        f"A trial's score is the mean over {count} trainings ({kind}), of each {told}."
+    )
+
+
+def _draw(search, importance):
+    """The pictures as data URIs, by name: those that there is something for."""
+    figures = {}
+    if search.done:
+        figures["progress"] = plots.draw_best_so_far(search)
+    if search.done and search.space:
+        figures["hyperparameters"] = plots.draw_hyperparameters(search)
+    if len(search.ranked()) > 1 and search.space:
+        figures["parallel"] = plots.draw_parallel(search)
+    if importance is not None and importance.r2 > 0:
+        figures["importance"] = plots.draw_importance(importance)
+    if any(trial.runs for trial in search.ranked()):
+        figures["learning"] = plots.draw_learning(search)
+    uris = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for name, figure in figures.items():
+            path = Path(folder, f"{name}.png")
+            save_figure(figure, path)
+            code = base64.b64encode(path.read_bytes()).decode()
+            uris[name] = f"data:image/png;base64,{code}"
+    return uris
+
+
+def _narrowing(search):
+    tables = []
+    for each in search.narrowing:
+        rows = [
+            {
+                "name": change["name"],
+                "old": _region(change, "old"),
+                "new": _region(change, "new"),
+                "is_narrowed": change["old"] != change["new"],
+                "reason": change["reason"],
+            }
+            for change in each["changes"]
+        ]
+        tables.append({"stage": each["stage"], "trials": each["trials"], "rows": rows})
+    return tables
+
+
+def _region(change, name):
+    between = " to " if change["is_range"] else ", "
+    return between.join(map(_number, change[name]))
+
+
+def _number(value):
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _costs(search):
+    """Of the trainings, by how they ran."""
+    runs = [run for trial in search.trials for run in trial.runs]
+    counts = Counter(run["how"] for run in runs)
+    return [
+        {
+            "how": HOW[how],
+            "count": counts[how],
+            "median": median(run["seconds"] for run in runs if run["how"] == how),
+            "total": sum(run["seconds"] for run in runs if run["how"] == how),
+        }
+        for how in HOW
+        if counts[how]
+    ]
+
+
+def _why_plain(search):
+    runs = [run for trial in search.trials for run in trial.runs]
+    return sorted({run["why_plain"] for run in runs} - {None})
+
+
+def _spent(search):
+    took = [trial.seconds for trial in search.trials if trial.seconds]
+    if not took:
+        return None
+    epochs = sum(run["epochs"] for trial in search.trials for run in trial.runs)
+    rate = 3600 * len(took) / sum(took)
+    return (
+        f"{_plural(len(took), 'trial')} and {_plural(epochs, 'epoch')} took "
+        f"{_duration(sum(took))} of training, {rate:,.0f} trials an hour for one "
+        "process at a time."
+    )
+
+
+def _plural(count, noun):
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def _duration(seconds):
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, seconds = divmod(round(seconds), 60)
+    return f"{minutes:,} min {seconds} s"
+
+
+def _unbroken(sentence):
+    """Keeps numbers and what belongs to them on one line."""
+    return re.sub(r"(?<=\d) (?=[%±])|(?<=±) ", "\N{NO-BREAK SPACE}", sentence)
+
+
+def _environment():
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        duration=_duration,
+        number=_number,
+        quote=shlex.quote,
+        unbroken=_unbroken,
+    )
+    return environment

@@ -1,0 +1,81 @@
+"""The head alone, on features of a frozen backbone that are computed once.
+
+Over: the head's kind and how much it drops, weight decay, the optimizer and its rate.
+A trial takes about a second, since the backbone is not run again.
+"""
+
+import keras
+import numpy as np
+from keras import layers
+
+from hornbook.recipes.layers.drop_connect import DropConnect
+from hornbook.recipes.layers.maxout import Maxout
+from hornbook.zoo.data.crops import centre_crops
+from hornbook.zoo.weights import load_backbone
+
+EPOCHS = 20
+
+
+def backbone_of(channels):
+    """The backbone whose features are used: change it here."""
+    return load_backbone(f"glyphnet.letters_{'grey' if channels == 1 else 'rgb'}")
+
+
+def prepare(pictures):
+    """Features of the middle of each picture."""
+    backbone = backbone_of(pictures.shape[-1])
+    crops = centre_crops(pictures, backbone.input_shape[1])
+    return np.asarray(backbone.predict(crops, batch_size=256, verbose=0))
+
+
+def build(hp, shape=(128,), classes=10):
+    """Builds a head.
+
+    Args:
+        hp: `keras_tuner.HyperParameters`.
+        shape: Of the features.
+        classes: How many there are.
+
+    Returns:
+        A compiled model from features to probabilities.
+    """
+    kind = hp.Choice("head", ["dropout", "drop_connect", "maxout"])
+    rate = hp.Float("dropout", 0.05, 0.7, default=0.3)
+    pieces = hp.Choice("pieces", [2, 4], parent_name="head", parent_values=["maxout"])
+    output = layers.Dense(classes, activation="softmax", name="probabilities")
+    inner = [DropConnect(output, rate)]
+    if kind != "drop_connect":
+        inner = [layers.Dropout(rate), output]
+    if kind == "maxout":
+        inner = [Maxout(64, pieces), *inner]
+    model = keras.Sequential([keras.Input(shape), *inner], name="head")
+    model.compile(
+        build_optimizer(hp), "sparse_categorical_crossentropy", metrics=["accuracy"]
+    )
+    return model
+
+
+def build_optimizer(hp):
+    """AdamW or SGD, each with rates that suit it."""
+    decay = hp.Float("decay", 1e-5, 1e-1, sampling="log")
+    kind = hp.Choice("optimizer", ["adamw", "sgd"])
+    with hp.conditional_scope("optimizer", ["adamw"]):
+        adamw_rate = hp.Float("adamw_rate", 1e-4, 1e-1, sampling="log", default=1e-2)
+    with hp.conditional_scope("optimizer", ["sgd"]):
+        sgd_rate = hp.Float("sgd_rate", 1e-3, 1, sampling="log", default=1e-1)
+    if kind == "adamw":
+        return keras.optimizers.AdamW(adamw_rate, weight_decay=decay)
+    return keras.optimizers.SGD(sgd_rate, momentum=0.9, weight_decay=decay)
+
+
+def take_home(head, shape):
+    """The backbone and the head in one model.
+
+    Args:
+        head: What `build` made, trained.
+        shape: Of a picture.
+    """
+    backbone = backbone_of(shape[-1])
+    pictures = keras.Input(shape, dtype="uint8", name="picture")
+    crops = layers.CenterCrop(*backbone.input_shape[1:3])(pictures)
+    return keras.Model(pictures, head(backbone(crops)), name="classifier")

@@ -1,0 +1,1 @@
+"""Giving models away: zoo folders, and exports to other programs."""
