@@ -3,17 +3,19 @@
 The same space, seeds, epochs and data on both sides. Each side of a pair is a process
 of its own, and they take turns, so that a busy machine slows both; a ratio is that of
 the medians. Trials an hour count everything from `search` on, compiling too, in a
-search of 30 trials; keras-tuner's trials take the same time each, so it runs 8.
+search of 60 trials; keras-tuner's trials take the same time each, so it runs 8.
 Processor seconds tell what the wall clock hides where others use the cores too.
 
 - small: a CNN on 1,200 digits of scikit-learn, 5 epochs, batches of 64.
+- small_one_thread: the same, where both have TensorFlow use one thread an operation
+  (TF_NUM_INTRAOP_THREADS=1), as suits operations that are this small.
 - glyphnet: fine-tuning the shipped backbone on 20 labelled digits a class, 5 epochs.
 - best scores: of searches of 6 trials of the small CNN, both sides by the best epoch.
 - memory: resident, after each of 100 trials of an MLP, 1 epoch.
 
 A part can be run by itself, and again: its runs are added to those in the file.
 
-Command: python benchmarks/search.py [speed small | speed glyphnet | best | memory]
+Command: python benchmarks/search.py [speed TASK [ROUNDS] | best [SEARCHES] | memory]
 Writes:  docs/benchmarks/search.json
 """
 
@@ -31,8 +33,8 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 OUT = Path(__file__).parents[1] / "docs/benchmarks/search.json"
-BOUNDS = {"small": 10, "glyphnet": 3}
-TRIALS = {"stock": 8, "ours": 30}
+BOUNDS = {"small": 10, "small_one_thread": 10, "glyphnet": 3}
+TRIALS = {"stock": 8, "ours": 60}
 MOST_SEEDS = 10
 
 
@@ -166,10 +168,14 @@ def search(side, task, trials, seed):
     }
 
 
-def apart(*arguments):
+def apart(side, task, *arguments):
     """`search` in a process of its own."""
-    command = [sys.executable, __file__, "search", *map(str, arguments)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    task, _, threads = task.partition("_")
+    command = [sys.executable, __file__, "search", side, task, *map(str, arguments)]
+    environment = os.environ | ({"TF_NUM_INTRAOP_THREADS": "1"} if threads else {})
+    done = subprocess.run(
+        command, check=True, capture_output=True, text=True, env=environment
+    )
     return json.loads(done.stdout.splitlines()[-1])
 
 

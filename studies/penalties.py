@@ -2,10 +2,10 @@
 
 Claim:   L1 sets weights to zero, L2 does not; the elastic net lies between; group lasso
          empties whole units. The notes list smooth L1 as a kin of L1.
-Source:  the study notes, chapter "loss"; Zou and Hastie, 2005; Yuan and Lin, 2006;
-         Girshick, "Fast R-CNN", ICCV 2015, where smooth L1 is a loss.
+Source:  the study notes, section "loss functions"; Zou and Hastie, 2005; Yuan and Lin,
+         2006; Girshick, "Fast R-CNN", ICCV 2015, where smooth L1 is a loss.
 Data:    scikit-learn's digits, 1,000 to train on, 300 to choose by, 497 to test;
-         64-32-10, ReLU; the penalty on both kernels; Adam, 40 epochs in batches of 50,
+         64-32-10, ReLU; the penalty on both kernels; Adam, 20 epochs in batches of 50,
          the rate decaying from 0.01 to 1e-5. Each penalty has the largest of five
          factors (two to a decade) that costs at most a point on the choosing part of
          another seed.
@@ -34,7 +34,7 @@ from hornbook.recipes.regularizers.group_lasso import GroupLasso
 from hornbook.recipes.regularizers.regularize import regularize
 from hornbook.recipes.regularizers.smooth_l1 import SmoothL1
 
-EPOCHS, BATCH, TRAIN, NEAR, OTHER = 40, 50, 1000, 1e-3, 100
+EPOCHS, BATCH, TRAIN, NEAR, OTHER = 20, 50, 1000, 1e-3, 100
 KINDS = {  # the penalty, and the least of its factors
     "none": (None, 0),
     "L2": (keras.regularizers.L2, 1e-4),

@@ -257,7 +257,7 @@ class CoarseToFine:
         trials = [tuner.oracle.trials[key] for key in tuner.oracle.end_order]
         rows = [(dict(each.hyperparameters.values), each.score) for each in trials]
         best = tuner.oracle.get_best_trials(1)
-        if not best:
+        if not _has_success(tuner):
             raise RuntimeError(  # As keras-tuner's, where several fail in a row.
                 f"No trial of {name} succeeded, so that there is nothing to narrow to: "
                 f"see the messages in {tuner.project_dir}."
@@ -297,7 +297,7 @@ class CoarseToFine:
 
     def _last(self):
         for tuner in reversed(self.tuners):
-            if tuner.oracle.get_best_trials(1):
+            if _has_success(tuner):
                 return tuner
         raise InputError("No trial has succeeded yet; call `search` first.")
 
@@ -400,3 +400,8 @@ def _tell(narrowing):
 
 def _text(region):
     return str([float(f"{v:.3g}") if isinstance(v, float) else v for v in region])
+
+
+def _has_success(tuner):
+    # keras-tuner gives failed trials as the best where there are no others.
+    return any(each.status == "COMPLETED" for each in tuner.oracle.trials.values())

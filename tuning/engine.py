@@ -71,7 +71,9 @@ class Engine(Eager):
         """Takes over the state of a model; False if it is not such a one after all."""
         if not self.may_serve(structure):
             return False
-        for mine, its in zip(_variables(self.model), _variables(model), strict=True):
+        for mine, its in zip(
+            all_variables(self.model), all_variables(model), strict=True
+        ):
             self.epochs.copy(its, mine)
         for path, value in structure.floats.items():
             if value != self.floats[path]:
@@ -247,7 +249,8 @@ def build(model, batch):
     model.optimizer.build(model.trainable_variables)
 
 
-def _variables(model):
+def all_variables(model):
+    """The variables of a model and its optimizer."""
     return model.variables + model.optimizer.variables
 
 

@@ -16,7 +16,7 @@ import operator
 
 import keras
 
-from hornbook.tuning.engine import Engine, Engines
+from hornbook.tuning.engine import Engine, Engines, all_variables
 from hornbook.tuning.epochs import JaxEpochs, variables_of
 from hornbook.tuning.mishaps import is_out_of_memory
 from hornbook.zoo.errors import InputError
@@ -171,17 +171,16 @@ class Crowd(Engine):
         self.epochs = _Epochs(model)
 
     def load(self, model, structure):
-        """Whether it serves a model. The model keeps its state."""
-        if not self.may_serve(structure):
-            return False
-        for path, value in structure.floats.items():
+        """Whether it serves a model. Its own keeps its state."""
+        floats = self.floats
+        held = [(variable, variable.value) for variable in all_variables(self.model)]
+        is_served = super().load(model, structure)
+        self.floats = floats
+        for path, value in floats.items():
             self.structure.put[path](value)
-        is_alike = self.has_config_of(model)
-        for path, value in self.floats.items():
-            self.structure.put[path](value)
-            if is_alike and value != structure.floats[path]:
-                self.facts.varying.add(path)
-        return is_alike
+        for variable, value in held:
+            variable.assign(value)
+        return is_served
 
     def prepare(self, *requests):
         known = None

@@ -288,9 +288,9 @@ class Tuner(keras_tuner.Tuner):
 
     def _is_customised(self):
         """Whether the user's own code trains."""
-        fit = type(self.hypermodel).fit
+        fit = getattr(type(self.hypermodel), "fit", None)  # None: only `run_trial`
         return (
-            fit is not keras_tuner.HyperModel.fit
+            fit not in (None, keras_tuner.HyperModel.fit)
             or type(self)._build_and_fit_model
             is not keras_tuner.Tuner._build_and_fit_model
         )

@@ -10,7 +10,7 @@ Source:  Glorot and Bengio, "Understanding the difficulty of training deep feedf
          neural networks", AISTATS 2010; exact statistics: Wu and Johnson, "Rethinking
          'Batch' in BatchNorm", arXiv 2105.07576.
 Differs: from Glorot and Bengio: of gradients by weights, not by activations.
-Needs:   keras>=3.12.
+Needs:   keras>=3.12; tensorflow, jax or torch, where that is the backend.
 """
 
 import contextlib
@@ -70,7 +70,7 @@ class LayerProbe:
     >>> x = np.ones((8, 3), "float32")
     >>> hidden = keras.layers.Dense(4, activation="relu", name="hidden")
     >>> model = keras.Sequential([keras.Input((3,)), hidden, keras.layers.Dense(1)])
-    >>> hidden.bias.assign([-9, 9, 9, 9])
+    >>> _ = hidden.bias.assign([-9, 9, 9, 9])
     >>> figures = LayerProbe(x)(model)[hidden.path]
     >>> figures["units"], figures["dead_units"]
     (4, 1)

@@ -70,7 +70,7 @@ def test_a_folder_with_a_model_and_data(tmp_path):
         "unnormalised_input",
         "shared_examples",
     ]
-    assert not found["healthy"] and found["curves"]["condition"] == "fits"
+    assert not found["healthy"] and found["curves"]["condition"] == "still improving"
     assert (
         found["report"] == str(tmp_path / "d.html") and (tmp_path / "d.html").exists()
     )

@@ -142,7 +142,7 @@ def test_table_standardises_by_what_it_saw():
     model.fit(far, y, batch_size=16, epochs=8, verbose=0)
     layer = model.get_layer("standardise")
     np.testing.assert_allclose(layer.moving_mean, far.mean(axis=0), rtol=0.02)
-    assert model.evaluate(far, y, verbose=0)[1] > 0.8
+    assert model.evaluate(far, y, verbose=0)[1] > 0.75
 
 
 def test_table_brings_data():

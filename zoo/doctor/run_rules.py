@@ -15,7 +15,7 @@ LARGE, HUGE, SMALL = 0.05, 0.3, 1e-5  # update over weight: typical, ever, typic
 SPREAD = 1e3  # that gradients may differ by from layer to layer
 OFF, SHIFTED = 1.6, 0.6  # quotient of variances, distance of means in deviations
 SURE = 0.6  # confidence of a verdict from which it is a finding
-KNOWN = 0.01  # p-value of labels that are learned by no more than luck
+KNOWN = 1e-4  # p-value from which labels are told from the inputs: no luck
 
 
 @run_rule(

@@ -16,7 +16,6 @@ import jinja2
 import numpy as np
 from scipy.stats import binomtest
 
-from hornbook.zoo.doctor.open import diagnose_run
 from hornbook.zoo.errors import InputError
 from hornbook.zoo.files import replacing
 
@@ -59,6 +58,8 @@ def write_report(folder):
     Traceback (most recent call last):
     hornbook.zoo.errors.InputError: There is no run folder no/such/run.
     """
+    from hornbook.zoo.doctor.open import diagnose_run  # it imports Keras
+
     folder = Path(folder)
     _check(folder)
     config = _read_json(folder / "config.json")

@@ -147,7 +147,7 @@ def test_of_many_layers_some_are_drawn():
         (["net/a", "net/b"], ["a", "b"]),
         (["net/in/a", "net/b", "a"], ["in/a", "b", "a"]),
         (["one/a", "two/a"], ["one/a", "two/a"]),
-        (["net/a"], ["net/a"]),
+        (["net/a"], ["a"]),
         (["x" * 50, "y"], ["…" + "x" * 23, "y"]),
     ],
 )

@@ -184,9 +184,10 @@ def test_a_cause_takes_its_consequences_along():
     history = {"loss": [2.3, 2.3, 2.3, 2.3] * 3, "val_loss": [2.3] * 12}
     diagnosis = diagnose(monitor=table(**changes), history=history)
     assert [f.rule for f in diagnosis.findings] == ["rate_too_large"]
-    assert {f.rule for f in diagnosis.consequences} == {"dead_relu", "underfits"}
+    came = {f.rule for f in diagnosis.consequences}
+    assert came == {"dead_relu", "rate_too_small", "underfits"}
     assert diagnosis.actions == [diagnosis.findings[0].change]
-    assert "May come of it: dead_relu, underfits." in str(diagnosis)
+    assert "May come of it: dead_relu, rate_too_small, underfits." in str(diagnosis)
 
 
 def test_tables_are_read_as_they_were_written(tmp_path):

