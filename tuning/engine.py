@@ -213,15 +213,7 @@ class Engines:
         if facts is None:
             facts = self.facts[structure.key] = Facts(self.say)
             if build_other is not None:
-                other = build_other()
-                build(other, batch)
-                other = read(other)
-                if other.key == structure.key:
-                    facts.varying |= {
-                        path
-                        for path, value in structure.floats.items()
-                        if other.floats[path] != value
-                    }
+                facts.varying |= _differing(structure, batch, build_other)
         engine = self.kind(model, structure, facts)
         if keras.backend.backend() == "jax":
             model._symbolic_build(data_batch=batch)  # Makes the metrics' variables.
@@ -247,6 +239,20 @@ def build(model, batch):
     if not model.built:
         model._symbolic_build(data_batch=batch)
     model.optimizer.build(model.trainable_variables)
+
+
+def _differing(structure, batch, build_other):
+    """Paths of the floats that other hyperparameters change."""
+    try:
+        other = build_other()
+        build(other, batch)
+        other = read(other)
+    except Exception:  # No trial fails for values that nobody proposed.
+        return set()
+    if other.key != structure.key:
+        return set()
+    floats = structure.floats.items()
+    return {path for path, value in floats if other.floats[path] != value}
 
 
 def all_variables(model):

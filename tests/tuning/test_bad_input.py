@@ -268,3 +268,21 @@ class TestArguments:
         monkeypatch.setenv("KERASTUNER_ORACLE_IP", "127.0.0.1")
         with pytest.raises(InputError, match=r"KERASTUNER_ORACLE_IP.*Pool"):
             make(tmp_path)
+
+
+def test_a_value_that_is_only_tried_for_its_place_fails_no_trial(tmp_path):
+    """To see what varies, a model is built with values that nobody proposed."""
+
+    def build(hp):
+        rate = hp.Choice("rate", [0.01, 0.02])
+        if rate == 0.02:
+            raise ValueError("0.02 is too much")
+        return compiled(rate=rate)
+
+    tuner = make(tmp_path, build, tuning.GridSearch)
+    tuner.search(X, Y, **FIT)
+    ended = {
+        trial.hyperparameters.get("rate"): trial.status
+        for trial in tuner.oracle.trials.values()
+    }
+    assert ended == {0.01: "COMPLETED", 0.02: "FAILED"}
