@@ -336,7 +336,6 @@ class TestOtherGuides:
             assert trial.status == ("FAILED" if failed else "COMPLETED")
 
     def test_tensorboard_of_each_trial(self, tmp_path):
-        pytest.importorskip("tensorflow")
         logs = tmp_path / "logs"
         tuner = RandomSearch(
             build_dense, "val_loss", max_trials=2, directory=str(tmp_path)

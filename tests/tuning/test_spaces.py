@@ -139,10 +139,10 @@ def test_table_standardises_by_what_it_saw():
     x, y = examples((7,), 3, count=240)
     far = 1000 + 50 * x
     model = build("table", depth=1, dropout=0.05, unit="relu")
-    model.fit(far, y, batch_size=16, epochs=8, verbose=0)
+    model.fit(far, y, batch_size=16, epochs=16, verbose=0)
     layer = model.get_layer("standardise")
     np.testing.assert_allclose(layer.moving_mean, far.mean(axis=0), rtol=0.02)
-    assert model.evaluate(far, y, verbose=0)[1] > 0.75
+    assert model.evaluate(far, y, verbose=0)[1] > 0.8
 
 
 def test_table_brings_data():

@@ -86,7 +86,9 @@ def test_options_that_the_guides_mention_exist():
 @pytest.mark.parametrize("heading", SNIPPETS)
 def test_the_code_beside_a_heading_runs(heading, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    exec(compile(SNIPPETS[heading], heading, "exec"), {})
+    names = {}
+    exec(compile(SNIPPETS[heading], heading, "exec"), names)
+    assert names.keys() > {"__builtins__"}
 
 
 @pytest.mark.slow

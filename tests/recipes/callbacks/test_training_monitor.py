@@ -279,7 +279,8 @@ def test_the_file_is_the_table(tmp_path):
 
 
 def test_parquet(tmp_path):
-    parquet = pytest.importorskip("pyarrow.parquet")
+    from pyarrow import parquet
+
     monitor = TrainingMonitor(tmp_path, LayerProbe(X, Y), every=3, parquet=True)
     fit(build(), monitor)
     assert parquet.read_table(tmp_path / "monitor.parquet").to_pylist() == monitor.rows

@@ -250,14 +250,14 @@ def test_same_seed_same_weights(data):
 
 
 def test_the_model_is_saved_and_opened_in_plain_keras(data, tmp_path):
-    tuned = fine_tune(build(), data, data, epochs=6, rate=0.1, batch_size=8)
+    tuned = fine_tune(build(), data, data, epochs=40, rate=0.1, batch_size=8)
     tuned.model.save(tmp_path / "m.keras")
     again = keras.models.load_model(tmp_path / "m.keras")
     np.testing.assert_array_equal(
         again.predict(data[0], verbose=0), tuned.model.predict(data[0], verbose=0)
     )
     loss, accuracy = again.evaluate(*data, verbose=0)
-    assert accuracy > 0.7
+    assert accuracy > 0.9
     best = min(row["val_loss"] for row in tuned.history if row["phase"] == "all")
     np.testing.assert_allclose(loss, best, rtol=1e-3)
 
@@ -284,11 +284,11 @@ class TestTasks:
         rows = np.stack([y > 0, y > 1], axis=1).astype(int)
         options = {"task": "multi_label", "classes": ("some", "more")}
         tuned = fine_tune(
-            build(), (x, rows), epochs=16, rate=0.1, batch_size=8, **options
+            build(), (x, rows), epochs=40, rate=0.1, batch_size=8, **options
         )
         p = tuned.model.predict(x, verbose=0)
         assert tuned.model.output_shape == (None, 2)
-        assert ((p > 0.5) == rows).mean() > 0.8  # a constant gets 0.67
+        assert ((p > 0.5) == rows).mean() > 0.9
         assert tuned.counts == {"some": 32, "more": 16}
 
     def test_regression(self, data):
@@ -297,12 +297,12 @@ class TestTasks:
             build(),
             (x, y * 2.0 - 1),
             task="regression",
-            epochs=8,
+            epochs=40,
             rate=0.1,
             batch_size=8,
         )
         p = tuned.model.predict(x, verbose=0)[:, 0]
-        assert np.corrcoef(p, y)[0, 1] > 0.8
+        assert np.corrcoef(p, y)[0, 1] > 0.9
         assert "mae" in tuned.history[0]
 
     def test_class_weights_shift_the_guesses(self, data):
@@ -599,7 +599,7 @@ class TestOptions:
         tuned = fine_tune(
             backbone,
             data,
-            epochs=6,
+            epochs=20,
             rate=0.1,
             batch_size=8,
             cache=None,
@@ -609,10 +609,9 @@ class TestOptions:
         assert during.begin[0] == {mixed}
         assert {layer.compute_dtype for layer in backbone.model.layers} == {"float32"}
         assert tuned.model.predict(data[0], verbose=0).dtype == "float32"
-        assert tuned.model.evaluate(*data, verbose=0)[1] > 0.7
+        assert tuned.model.evaluate(*data, verbose=0)[1] > 0.8
 
     def test_tensorboard(self, data, tmp_path):
-        pytest.importorskip("tensorflow")
         fine_tune(build(), data, epochs=2, tensorboard=tmp_path)
         assert {path.name for path in tmp_path.iterdir()} == {"0-head", "1-all"}
         assert list(tmp_path.rglob("events.*"))
