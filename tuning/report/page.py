@@ -5,14 +5,10 @@ also of a search that was interrupted. Sentences that judge are computed here.
 """
 
 import base64
-import re
-import shlex
 import tempfile
 from collections import Counter
 from pathlib import Path
 from statistics import median
-
-import jinja2
 
 from hornbook.tuning.report import plots
 from hornbook.tuning.report.importance import rank_importance
@@ -20,6 +16,7 @@ from hornbook.tuning.report.intervals import interval
 from hornbook.tuning.report.read import read_search
 from hornbook.zoo.files import replacing
 from hornbook.zoo.finetune.plots import save_figure
+from hornbook.zoo.page import duration, environment, plural
 
 MOST_TRIALS = 10
 HOW = {
@@ -56,7 +53,9 @@ def write_page(folder, path, about=None):
     }
     validated = about["counts"].get("validation")
     importance = rank_importance(search.ranked(), search.space)
-    template = _environment().get_template("page.html.j2")
+    pages = environment(Path(__file__).parent)
+    pages.filters["number"] = _number
+    template = pages.get_template("page.html.j2")
     text = template.render(
         about=about,
         search=search,
@@ -204,40 +203,7 @@ def _spent(search):
     epochs = sum(run["epochs"] for trial in search.trials for run in trial.runs)
     rate = 3600 * len(took) / sum(took)
     return (
-        f"{_plural(len(took), 'trial')} and {_plural(epochs, 'epoch')} took "
-        f"{_duration(sum(took))} of training, {rate:,.0f} trials an hour for one "
+        f"{plural(len(took), 'trial')} and {plural(epochs, 'epoch')} took "
+        f"{duration(sum(took))} of training, {rate:,.0f} trials an hour for one "
         "process at a time."
     )
-
-
-def _plural(count, noun):
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
-
-
-def _duration(seconds):
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, seconds = divmod(round(seconds), 60)
-    return f"{minutes:,} min {seconds} s"
-
-
-def _unbroken(sentence):
-    """Keeps numbers and what belongs to them on one line."""
-    return re.sub(r"(?<=\d) (?=[%±])|(?<=±) ", "\N{NO-BREAK SPACE}", sentence)
-
-
-def _environment():
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
-        duration=_duration,
-        number=_number,
-        quote=shlex.quote,
-        unbroken=_unbroken,
-    )
-    return environment

@@ -4,8 +4,6 @@ import base64
 import tempfile
 from pathlib import Path
 
-import jinja2
-
 from hornbook.zoo.doctor.pictures import (
     MOST_LAYERS,
     draw_distributions,
@@ -15,6 +13,7 @@ from hornbook.zoo.doctor.pictures import (
 )
 from hornbook.zoo.files import replacing
 from hornbook.zoo.finetune.plots import save_figure
+from hornbook.zoo.page import environment
 
 
 def write_report(path, diagnosis, target, command=""):
@@ -30,22 +29,19 @@ def write_report(path, diagnosis, target, command=""):
         Path of the report.
     """
     path = Path(path)
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     run = diagnosis.run
-    html = environment.get_template("report.html.j2").render(
-        diagnosis=diagnosis,
-        target=str(target),
-        command=command,
-        curves=run.curves and _picture(draw_verdict(run)),
-        distributions=run.rows and _picture(draw_distributions(run)),
-        layers=run.rows and _picture(draw_layers(run)),
-        left_out=len(shown_layers(run)) == MOST_LAYERS,
+    html = (
+        environment(Path(__file__).parent)
+        .get_template("report.html.j2")
+        .render(
+            diagnosis=diagnosis,
+            target=str(target),
+            command=command,
+            curves=run.curves and _picture(draw_verdict(run)),
+            distributions=run.rows and _picture(draw_distributions(run)),
+            layers=run.rows and _picture(draw_layers(run)),
+            left_out=len(shown_layers(run)) == MOST_LAYERS,
+        )
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as new:

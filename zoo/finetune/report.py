@@ -7,17 +7,15 @@ Sentences that judge (is the lead real, did the voting help) are computed here.
 import base64
 import csv
 import json
-import re
-import shlex
 from pathlib import Path
 from statistics import fmean, stdev
 
-import jinja2
 import numpy as np
 from scipy.stats import binomtest
 
 from hornbook.zoo.errors import InputError
 from hornbook.zoo.files import replacing
+from hornbook.zoo.page import environment, percent, plural
 
 NEEDED = (
     "config.json",
@@ -69,7 +67,10 @@ def write_report(folder):
         compare = _read_json(folder / "compare.json")
     history = _read_history(folder / "history.csv")
 
-    template = _environment().get_template("report.html.j2")
+    here = Path(__file__).parent
+    pages = environment(here, here.parent / "doctor")
+    pages.filters["repr"] = repr
+    template = pages.get_template("report.html.j2")
     html = template.render(
         config=config,
         metrics=metrics,
@@ -184,45 +185,18 @@ def _lead(best, other):
     )
 
 
-def percent(fraction):
-    """A fraction as people read it.
-
-    Example:
-
-    >>> percent(0.8125)
-    '81.2 %'
-    """
-    return f"{100 * fraction:.1f} %"
-
-
-def _duration(seconds):
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, seconds = divmod(round(seconds), 60)
-    return f"{minutes:,} min {seconds} s"
-
-
-def _unbroken(sentence):
-    """Keeps numbers and what belongs to them on one line."""
-    return re.sub(r"(?<=\d) (?=[%±])|(?<=±) ", "\N{NO-BREAK SPACE}", sentence)
-
-
-def _plural(count, noun):
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
-
-
 def _summary(config, metrics):
     """What was trained on what, and where it stopped, in one sentence."""
     counts, labels = metrics["counts"], config["labels_per_class"]
     phases = [
-        f"{TRAINED.get(phase, phase)} for {_plural(epochs, 'epoch')}"
+        f"{TRAINED.get(phase, phase)} for {plural(epochs, 'epoch')}"
         for phase, epochs in metrics["epochs_run"].items()
     ]
     if "all" in metrics["epochs_run"]:
         phases[-1] += f" at {config['backbone_rate']:g} of the head's rate"
     return (
         f"{config['backbone']} was fine-tuned on {config['data']} with "
-        f"{_plural(labels, 'label') + ' a class' if labels else 'all labels'} "
+        f"{plural(labels, 'label') + ' a class' if labels else 'all labels'} "
         f"({counts['train']:,} pictures, {len(config['classes']):,} classes): "
         f"{', then '.join(phases)}; {_end(config, metrics)}."
     )
@@ -231,7 +205,7 @@ def _summary(config, metrics):
 def _end(config, metrics):
     if metrics["stopping"] == "fixed budget":
         return "it ran for its fixed budget, with no labels to spare for validation"
-    validation = _plural(metrics["counts"]["validation"], "validation picture")
+    validation = plural(metrics["counts"]["validation"], "validation picture")
     if sum(metrics["epochs_run"].values()) < config["epochs"]:
         return f"it stopped early, when {validation} showed no more gain"
     return f"early stopping, on {validation}, let it run for its whole budget"
@@ -300,22 +274,3 @@ def _parts(seconds):
         {"title": PARTS.get(part, part), "seconds": took, "share": took / longest}
         for part, took in parts.items()
     ]
-
-
-def _environment():
-    here = Path(__file__).parent
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader([here, here.parent / "doctor"]),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
-        duration=_duration,
-        percent=percent,
-        quote=shlex.quote,
-        repr=repr,
-        unbroken=_unbroken,
-    )
-    return environment

@@ -4,12 +4,11 @@ import base64
 import csv
 from pathlib import Path
 
-import jinja2
-
 from hornbook.recipes.data.covariate_shift_weights import NOTE
 from hornbook.recipes.data.detect_shift import CONCEPT, KIND
 from hornbook.zoo.files import replacing, write_json
 from hornbook.zoo.finetune.plots import save_figure
+from hornbook.zoo.page import environment
 from hornbook.zoo.shift.measures import WORDS
 from hornbook.zoo.shift.pictures import draw_contact_sheet, extremes
 
@@ -125,15 +124,12 @@ def write_report(folder, comparison, found):
         sheet = new.read_bytes()
     write_json(folder / "shift.json", found)
     _write_weights(folder / "weights.csv", comparison)
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    html = environment.get_template("report.html.j2").render(
-        found, sheet="data:image/png;base64," + base64.b64encode(sheet).decode()
+    html = (
+        environment(Path(__file__).parent)
+        .get_template("report.html.j2")
+        .render(
+            found, sheet="data:image/png;base64," + base64.b64encode(sheet).decode()
+        )
     )
     with replacing(folder / "report.html") as new:
         new.write_text(html, encoding="utf-8", errors="replace")
