@@ -21,4 +21,4 @@ def test_what_is_shown_is_escaped_and_what_is_missing_is_told(tmp_path):
 
 
 def test_numbers_stay_with_their_units():
-    assert page.unbroken("81.2 % ± 3") == "81.2\xa0%\xa0±\xa03"
+    assert page.unbroken("81.2 ± 3.1 %") == "81.2\xa0±\xa03.1\xa0%"
