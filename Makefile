@@ -65,6 +65,8 @@ lock: $(VENV)/.made-dev ## renew constraints.txt from pyproject.toml
 	(printf '# Versions of everything, for `make`; written by `make lock`.\n'; \
 	 $(BIN)/uv pip compile --universal --python-version 3.11 --all-extras --upgrade \
 	 --no-emit-index-url --no-annotate --no-header --quiet pyproject.toml) > .constraints
+	$(BIN)/python -m pip install --quiet --dry-run --ignore-installed \
+	  -c .constraints -e '.[dev]'
 	mv .constraints constraints.txt
 
 ide: ## links so that an editor finds hornbook.recipes and its kin
