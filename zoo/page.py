@@ -2,8 +2,11 @@
 
 import re
 import shlex
+from pathlib import Path
 
 import jinja2
+
+DOCTOR = Path(__file__).parent / "doctor"  # what it finds stands on other pages too
 
 
 def environment(*folders):

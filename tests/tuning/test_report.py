@@ -370,6 +370,29 @@ class TestPage:
         assert f"{3600 * 40 / seconds:,.0f} trials an hour" in page
         assert "hornbook tune --resume x" in page
 
+    def test_what_the_doctor_says(self, tmp_path):
+        """Four trials whose curves are plain to see; the best one overfits."""
+        falls = [2.0, 1.0, 0.6, 0.4, 0.3, 0.2, 0.15, 0.1, 0.08, 0.05]
+        rises = [1.9, 1.2, 0.9, 0.8, 0.8, 0.9, 1.1, 1.3, 1.5, 1.7]
+        broken = [2.0, math.nan, *[1.0] * 8]
+        curves = [(falls, rises), (falls, rises), (broken, broken), ([-1.0], [-1.0])]
+        trials = [
+            (
+                {"rate": 0.1},
+                {"score": 0.9 - place / 10},
+                [run(0.9, curves={"loss": loss, "val_loss": val_loss})],
+            )
+            for place, (loss, val_loss) in enumerate(curves)
+        ]
+        write_project(tmp_path, trials)
+        text = write_page(tmp_path, tmp_path / "a.html").read_text(encoding="utf-8")
+        section = re.search(r'id="diagnosis".*?</section>', text, re.DOTALL)[0]
+        assert "Of the best trial, trial 00:" in section
+        assert "The curves say: <strong>overfits</strong>" in section
+        assert "EarlyStopping(restore_best_weights=True)" in section
+        assert "Of all 3 trainings the curves say: overfits 2, diverged 1." in section
+        assert "no loss that can be read: 1." in section
+
     def test_there_is_a_page_before_any_trial(self, tmp_path):
         write_project(tmp_path, [])
         text = write_page(tmp_path, tmp_path / "a.html").read_text(encoding="utf-8")

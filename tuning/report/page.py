@@ -11,12 +11,13 @@ from pathlib import Path
 from statistics import median
 
 from hornbook.tuning.report import plots
+from hornbook.tuning.report.diagnosis import diagnose_search
 from hornbook.tuning.report.importance import rank_importance
 from hornbook.tuning.report.intervals import interval
 from hornbook.tuning.report.read import read_search
 from hornbook.zoo.files import replacing
 from hornbook.zoo.finetune.plots import save_figure
-from hornbook.zoo.page import duration, environment, plural
+from hornbook.zoo.page import DOCTOR, duration, environment, plural
 
 MOST_TRIALS = 10
 HOW = {
@@ -53,7 +54,7 @@ def write_page(folder, path, about=None):
     }
     validated = about["counts"].get("validation")
     importance = rank_importance(search.ranked(), search.space)
-    pages = environment(Path(__file__).parent)
+    pages = environment(Path(__file__).parent, DOCTOR)
     pages.filters["number"] = _number
     template = pages.get_template("page.html.j2")
     text = template.render(
@@ -64,6 +65,7 @@ def write_page(folder, path, about=None):
         rule=_rule(search.settings),
         importance=importance,
         pictures=_draw(search, importance),
+        health=diagnose_search(search),
         narrowing=_narrowing(search),
         costs=_costs(search),
         spent=_spent(search),

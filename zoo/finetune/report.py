@@ -15,7 +15,7 @@ from scipy.stats import binomtest
 
 from hornbook.zoo.errors import InputError
 from hornbook.zoo.files import replacing
-from hornbook.zoo.page import environment, percent, plural
+from hornbook.zoo.page import DOCTOR, environment, percent, plural
 
 NEEDED = (
     "config.json",
@@ -67,8 +67,7 @@ def write_report(folder):
         compare = _read_json(folder / "compare.json")
     history = _read_history(folder / "history.csv")
 
-    here = Path(__file__).parent
-    pages = environment(here, here.parent / "doctor")
+    pages = environment(Path(__file__).parent, DOCTOR)
     pages.filters["repr"] = repr
     template = pages.get_template("report.html.j2")
     html = template.render(
