@@ -402,7 +402,9 @@ def draw(result, held_out, path):
         f"{result['held_out']['runs']} held-out runs, "
         f"{result['held_out']['accuracy']:.0f} % told rightly"
     )
-    for panel, name in zip(right.subplots(2, 4).flat, NAMES, strict=True):
+    for place, (panel, name) in enumerate(
+        zip(right.subplots(2, 4).flat, NAMES, strict=True)
+    ):
         run = next(run for run in held_out if run["truth"] == name)
         curves = [np.array(run[key], float) for key in ("loss", "val_loss")]
         epochs = range(1, len(curves[0]) + 1)
@@ -411,9 +413,10 @@ def draw(result, held_out, path):
         report = verdict(run, limits=result["limits"])
         panel.set_title(f"made: {name}\nsaid: {report.condition}", fontsize=10)
         panel.set_xlabel(f"epoch ({run['task']})")
+        panel.set_ylabel("" if place % 4 else "cross-entropy")
         panel.set_yscale("log")
         panel.spines[["top", "right"]].set_visible(False)
-    right.suptitle("training (blue) and validation loss (orange, dashed)", fontsize=11)
+    right.suptitle("training (blue) and validation loss (orange, dashed)", fontsize=12)
     figure.savefig(path, dpi=110, format="png")
 
 

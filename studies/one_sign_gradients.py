@@ -126,9 +126,9 @@ def picture(result):
             left.plot(*path.T, ".-", color=colour, ms=4, label=label, **style)
     left.plot(*TARGET, "k*", ms=12, label="optimum")
     left.set(xlabel="First weight", ylabel="Second weight")
-    left.set_title("Paths at the best rate, 3 seeds", size=10)
-    left.legend(frameon=False, fontsize=8, loc="lower right")
-    left.set_ylim(-1.35, 0.3)
+    left.set_title("Paths at the best rate, 3 seeds\n\n", size=10)
+    place = {"loc": "lower center", "bbox_to_anchor": (0.5, 1), "ncols": 3}
+    left.legend(frameon=False, fontsize=8, columnspacing=1, **place)
     for name, colour in zip(("sigmoid", "relu", "tanh"), COLOURS[1:], strict=False):
         shares = [each[name] for each in result["arms"][CENTRED]["details"]]
         band(right, BATCHES, shares, colour, name, marker="o")

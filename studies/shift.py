@@ -208,11 +208,12 @@ def draw_picture(tasks):
         axes.set_yticks(range(len(others)), list(others))
         axes.set_ylim(len(others) - 0.5, -0.5)
         axes.set_title(f"{task['shift'].title()} shift", size=11)
-        axes.set_xlabel("Points of accuracy above plain training")
+        axes.set_xlabel("Accuracy above plain training (points)")
         axes.grid(axis="x", color="#dddddd", lw=0.6)
         axes.set_axisbelow(True)
         axes.spines[["top", "right", "left"]].set_visible(False)
     handles, labels = grid[0].get_legend_handles_labels()
+    labels = [f"{label}: mean ± sd" for label in labels]
     figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False)
     return figure
 
