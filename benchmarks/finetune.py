@@ -4,20 +4,24 @@ The peer is the method of https://keras.io/guides/transfer_learning, in a
 script of our own: the base model frozen and called with `training=False`, dropout and a
 new head, `fit`; then the base model unfrozen, all compiled again at a low rate, `fit`.
 Ours is `fine_tune(strategy="thaw")`: the head on cached features, then all. Both have
-the same backbone, the same examples, head, batches, rates and epochs, and begin with
-nothing built or compiled. A side reaches the target at the end of the first epoch whose
-validation accuracy is that high; how long that took is counted from the beginning.
-Sides take turns, each in a process of its own, of which the peak of resident memory is
-given too, beside that of a process that only has the data and the backbone.
+the same backbone, the same examples, head, batches and epochs, and the guide's rates,
+and begin with nothing built or compiled. A side reaches an accuracy at the end of the
+first epoch whose validation accuracy is that high; how long that took is counted from
+the beginning. Ratios are those of the medians over the rounds, at each level that all
+runs reach; the one that is held against the bound is at 90 %. Sides take turns, each in
+a process of its own, of which the peak of resident memory is given too, beside that of
+a process that only has the data and the backbone.
 
 The data are 797 handwritten digits over photographs, the backbone glyphnet.letters_rgb;
-500 of the other digits validate, 500 test, once, at the end.
+500 of the other digits validate, 500 test, once, at the end. The backbone is small: of
+one that costs more, a frozen epoch costs the guide more, and us no more than now.
 
 Command: python benchmarks/finetune.py [rounds]
 Writes:  docs/benchmarks/finetune.json
 """
 
 import json
+import math
 import os
 import statistics
 import subprocess
@@ -27,10 +31,11 @@ from pathlib import Path
 
 OUT = Path(__file__).parents[1] / "docs/benchmarks/finetune.json"
 ROUNDS = 5
-TARGET = 0.93
+LEVELS = (0.8, 0.85, 0.88, 0.9, 0.91, 0.92)
+TARGET = 0.9
 BOUND = 3.0
-RATE, LOW_RATE = 1e-2, 1e-3
-EPOCHS = {"head": 20, "all": 5}
+RATE, LOW_RATE = 1e-3, 1e-5  # the guide's: Adam's default, and "very low"
+EPOCHS = {"head": 20, "all": 10}
 BATCH = 32
 DROPOUT = 0.2
 SIDES = ("guide", "ours")
@@ -95,9 +100,14 @@ def guide(train, validation, clock):
 
 def ours(train, validation, clock):
     """`fine_tune`; returns the model."""
+    import keras
+
     from hornbook.zoo import fine_tune
 
-    epochs = sum(EPOCHS.values())
+    epochs, steps = sum(EPOCHS.values()), math.ceil(len(train[1]) / BATCH)
+    rate = keras.optimizers.schedules.PiecewiseConstantDecay(
+        [EPOCHS["head"] * steps], [RATE, LOW_RATE]
+    )
     return fine_tune(
         "glyphnet.letters_rgb",
         train,
@@ -105,8 +115,8 @@ def ours(train, validation, clock):
         strategy="thaw",
         epochs=epochs,
         head_share=EPOCHS["head"] / epochs,
-        rate=RATE,
-        backbone_rate=LOW_RATE / RATE,
+        rate=rate,
+        backbone_rate=1.0,
         dropout=DROPOUT,
         batch_size=BATCH,
         patience=epochs,
@@ -130,17 +140,13 @@ def run(side, seed):
     else:
         clock = watch_clock(time.perf_counter())
         model = {"guide": guide, "ours": ours}[side](train, validation, clock)
-        reached = [seconds for seconds, right in clock.seen if right >= TARGET]
         model.compile(loss="sparse_categorical_crossentropy", metrics=["accuracy"])
         result |= {
-            "seconds_to_target": reached[0] if reached else None,
             "seconds": clock.seen[-1][0],
             "validation": clock.seen[-1][1],
             "curve": [[round(n, 3) for n in pair] for pair in clock.seen],
             "test": model.evaluate(*test, verbose=0)[1],
         }
-        first = [right >= TARGET for _, right in clock.seen]
-        result["epochs_to_target"] = first.index(True) + 1 if reached else None
     lines = Path("/proc/self/status").read_text().splitlines()
     [peak] = [line for line in lines if line.startswith("VmHWM:")]
     return result | {"peak_mb": round(int(peak.split()[1]) / 1024)}
@@ -164,6 +170,29 @@ def spread(rows, name):
     return [round(statistics.fmean(values), 4), round(statistics.stdev(values), 4)]
 
 
+def compare_levels(by_side):
+    """Median seconds and epochs to each level, and how many times faster ours is."""
+    levels = {}
+    for level in LEVELS:
+        row = {}
+        for side, runs in by_side.items():
+            firsts = [first_epoch(run["curve"], level) for run in runs]
+            if None not in firsts:
+                seconds = (r["curve"][i][0] for r, i in zip(runs, firsts, strict=True))
+                row[f"{side}_seconds"] = round(statistics.median(seconds), 2)
+                row[f"{side}_epochs"] = statistics.median(firsts) + 1
+        if len(row) == 2 * len(by_side):
+            ratio = row["guide_seconds"] / row["ours_seconds"]
+            row["times_faster"] = round(ratio, 2)
+        levels[f"{level:.0%}"] = row
+    return levels
+
+
+def first_epoch(curve, level):
+    """Place of the first epoch whose accuracy is that high, or None."""
+    return next((i for i, (_, right) in enumerate(curve) if right >= level), None)
+
+
 def main(rounds=ROUNDS):
     """Compares, prints and writes."""
     nothing = alone("nothing", 0)["peak_mb"]
@@ -176,23 +205,26 @@ def main(rounds=ROUNDS):
     medians = {
         side: {
             name: statistics.median(row[name] for row in each)
-            for name in ("seconds_to_target", "seconds", "peak_mb")
+            for name in ("seconds", "peak_mb")
         }
         for side, each in by_side.items()
     }
+    levels = compare_levels(by_side)
     result = {
         "command": "python benchmarks/finetune.py",
         "cores": os.cpu_count(),
         "rounds": rounds,
-        "target": TARGET,
         "rates": [RATE, LOW_RATE],
         "epochs": EPOCHS,
-        "medians": medians,
-        "times_faster": {
-            name: round(medians["guide"][name] / medians["ours"][name], 2)
-            for name in ("seconds_to_target", "seconds")
-        },
+        "to_validation_accuracy": levels,
+        "target": TARGET,
+        "times_faster_to_target": levels[f"{TARGET:.0%}"]["times_faster"],
         "bound": BOUND,
+        "medians": medians,
+        "times_faster_all_epochs": round(
+            medians["guide"]["seconds"] / medians["ours"]["seconds"], 2
+        ),
+        "validation_accuracy": {s: spread(by_side[s], "validation") for s in SIDES},
         "test_accuracy": {side: spread(by_side[side], "test") for side in SIDES},
         "peak_mb_of_data_and_backbone_alone": nothing,
         "runs": rows,

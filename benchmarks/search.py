@@ -7,8 +7,6 @@ search of 60 trials; keras-tuner's trials take the same time each, so it runs 8.
 Processor seconds tell what the wall clock hides where others use the cores too.
 
 - small: a CNN on 1,200 digits of scikit-learn, 5 epochs, batches of 64.
-- small_one_thread: the same, where both have TensorFlow use one thread an operation
-  (TF_NUM_INTRAOP_THREADS=1), as suits operations that are this small.
 - glyphnet: fine-tuning the shipped backbone on 20 labelled digits a class, 5 epochs.
 - best scores: of searches of 6 trials of the small CNN, both sides by the best epoch.
 - memory: resident, after each of 100 trials of an MLP, 1 epoch.
@@ -33,7 +31,8 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 OUT = Path(__file__).parents[1] / "docs/benchmarks/search.json"
-BOUNDS = {"small": 10, "small_one_thread": 10, "glyphnet": 3}
+BOUNDS = {"small": 10, "glyphnet": 3}
+SIDES = {"small": ("stock", "ours", "pool"), "glyphnet": ("stock", "ours")}
 TRIALS = {"stock": 8, "ours": 60, "pool": 240}
 WORKERS = 2
 MOST_SEEDS = 10
@@ -177,19 +176,15 @@ def processor_seconds():
 
 def apart(side, task, *arguments):
     """`search` in a process of its own."""
-    task, _, threads = task.partition("_")
     command = [sys.executable, __file__, "search", side, task, *map(str, arguments)]
-    environment = os.environ | ({"TF_NUM_INTRAOP_THREADS": "1"} if threads else {})
-    done = subprocess.run(
-        command, check=True, capture_output=True, text=True, env=environment
-    )
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
     return json.loads(done.stdout.splitlines()[-1])
 
 
 def compare_speed(result, task, rounds=3):
     """Trials an hour of each side, and how many times keras-tuner's they are."""
     row = result.setdefault("speed", {}).setdefault(task, {"bound": BOUNDS[task]})
-    runs = row.setdefault("runs", {side: [] for side in TRIALS})
+    runs = row.setdefault("runs", {side: [] for side in SIDES[task]})
     for _ in range(rounds):
         for side in runs:
             run = apart(side, task, TRIALS[side], len(runs[side]) + 1)
