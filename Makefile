@@ -26,12 +26,15 @@ tune: $(VENV)/.made ## search for hyperparameters on the embedded data
 
 install: $(VENV)/.made-dev ## a virtual environment with all that development needs
 
+# Two at a time, with one thread each for linear algebra: more would wait for each other.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -m 'not slow' -n 2 --dist worksteal
+
 # The recipes' tests run once on each backend; everything else on TensorFlow.
 test: $(VENV)/.made-dev ## lint, and every test that is not slow
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
-	$(BIN)/pytest -m 'not slow' -n 2
-	KERAS_BACKEND=jax $(BIN)/pytest tests/recipes -m 'not slow' -n 2
-	KERAS_BACKEND=torch $(BIN)/pytest tests/recipes -m 'not slow' -n 2
+	$(PYTEST)
+	KERAS_BACKEND=jax $(PYTEST) tests/recipes
+	KERAS_BACKEND=torch $(PYTEST) tests/recipes
 
 test-slow: $(VENV)/.made-dev ## the long checks: kills, claims over seeds, lowest versions, wheel
 	$(BIN)/pytest -m slow

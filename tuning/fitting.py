@@ -9,12 +9,7 @@ import numpy as np
 from keras import tree
 
 from hornbook.tuning.engine import NotWarm
-
-BATCH_HOOKS = [
-    f"on_{kind}batch_{when}"
-    for kind in ("train_", "test_", "")
-    for when in ("begin", "end")
-]
+from hornbook.zoo.batch_hooks import wants_batches
 
 
 @dataclass
@@ -89,22 +84,6 @@ def read_fit(args, kwargs):
 def count(data):
     """How many examples there are."""
     return len(tree.flatten(data)[0])
-
-
-def wants_batches(callback):
-    """Whether a callback does something at each batch."""
-    if type(callback) is keras.callbacks.TensorBoard:
-        return callback.update_freq != "epoch"
-    if isinstance(callback, keras.callbacks.ProgbarLogger):
-        return False
-    if type(callback) is keras.callbacks.ModelCheckpoint:
-        return callback.save_freq != "epoch"
-    if hasattr(callback, "wants_batches"):
-        return callback.wants_batches
-    return any(
-        not getattr(getattr(callback, name), "_is_default", False)
-        for name in BATCH_HOOKS
-    )
 
 
 def _weigh_classes(y, class_weight):

@@ -1,63 +1,93 @@
-"""One model on several devices of one machine: each takes its part of a batch."""
+"""One model on several devices, of one machine or more: each takes part of a batch."""
 
 import contextlib
 
 import keras
 
 from hornbook.zoo.errors import InputError
+from hornbook.zoo.finetune import processes
 
 
 @contextlib.contextmanager
-def on_devices(model, count):
-    """Yields the model to compile and fit, whose weights then come back.
+def on_devices(model, names):
+    """Yields the model to compile and fit, whose variables then come back.
 
     TensorFlow shares a batch by `tf.distribute.MirroredStrategy`, JAX by
-    `keras.distribution.DataParallel`.
+    `keras.distribution`, there also between processes.
 
     Args:
         model: A built `keras.Model`.
-        count: How many devices; 1 yields the model itself.
-
-    Raises:
-        InputError: if there are fewer, or the backend can't.
+        names: Of the devices, as `find_devices` gives them; for fewer than two the
+            model itself is yielded.
     """
-    if count == 1:
+    if len(names) < 2:
         yield model
         return
-    with _engine(find_devices(count)):
+    with _engine(names):
         twin = keras.models.clone_model(model)
-        twin.set_weights(model.get_weights())
+        if keras.backend.backend() == "jax":
+            twin = _Shared(twin.inputs, twin.outputs)
+        for old, new in zip(model.variables, twin.variables, strict=True):
+            # Not public. A clone leaves the names of Sequential models out of paths,
+            # by which multipliers, moments and saved states are found.
+            new._path = old.path
+        _copy(model, twin)
         yield twin
-    model.set_weights(twin.get_weights())
+    _copy(twin, model)
 
 
-def find_devices(count):
+def find_devices(count, batch_size=None):
     """The names of the devices to use; none if one is enough.
 
+    Args:
+        count: How many of each process.
+        batch_size: Of all together, if it is the same for all batches.
+
     Raises:
-        InputError: if there are fewer, or the backend can't share a batch.
+        InputError: if there are fewer, the backend can't share a batch, or the batch
+            can't be shared alike.
     """
-    if count == 1:
+    if count == processes.count() == 1:
         return []
     backend = keras.backend.backend()
     if backend == "tensorflow":
         import tensorflow as tf
 
         kinds = (tf.config.list_logical_devices(kind) for kind in ("GPU", "CPU"))
-        names = [device.name for device in next(filter(None, kinds))]
+        found = [[device.name for device in next(filter(None, kinds))]]
     elif backend == "jax":
+        import jax
+
+        found = [[] for _ in range(processes.count())]
         names = keras.distribution.list_devices()
+        for name, device in zip(names, jax.devices(), strict=True):
+            found[device.process_index].append(name)
     else:
         raise InputError(
             f"Several devices need TensorFlow or JAX as Keras's backend, not "
             f"{backend}. Received: devices={count}"
         )
-    if len(names) < count:
+    for number, names in enumerate(found):
+        if len(names) < count:
+            where = f" in process {number}" if len(found) > 1 else ""
+            raise InputError(
+                f"There {'is' if len(names) == 1 else 'are'} {len(names)}{where}: "
+                f"{', '.join(names)}. Received: devices={count}"
+            )
+    names = [name for names in found for name in names[:count]]
+    if backend == "jax" and batch_size is not None and batch_size % len(names):
         raise InputError(
-            f"There {'is' if len(names) == 1 else 'are'} {len(names)}: "
-            f"{', '.join(names)}. Received: devices={count}"
+            f"batch_size must be a multiple of {len(names)}, the number of devices "
+            f"that share a batch, or some idle in each step. Received: "
+            f"batch_size={batch_size}"
         )
-    return names[:count]
+    return names
+
+
+def _copy(model, other):
+    """Gives another model the variables, so that dropout draws the same there too."""
+    for old, new in zip(model.variables, other.variables, strict=True):
+        new.assign(keras.ops.convert_to_numpy(old))
 
 
 @contextlib.contextmanager
@@ -68,9 +98,42 @@ def _engine(names):
         with tf.distribute.MirroredStrategy(names).scope():
             yield
         return
-    before = keras.distribution.distribution()
-    keras.distribution.set_distribution(keras.distribution.DataParallel(devices=names))
-    try:
+    with _Whole(devices=names, auto_shard_dataset=False).scope():
         yield
-    finally:
-        keras.distribution.set_distribution(before)
+
+
+class _Whole(keras.distribution.DataParallel):
+    """Gives each device the whole batch, of which `_Shared` computes a part on each.
+
+    Cut before the step, it would have to be a multiple of the devices, which the last
+    one of a pass is not: Keras lays out all batches as the first. Within the step XLA
+    cuts any batch, and loss, metrics and BatchNormalization are those of one device.
+    Padding would change all three, whatever weight the padding has.
+    """
+
+    def get_data_layout(self, data_shape):
+        return keras.distribution.TensorLayout(
+            [None] * len(data_shape), self.device_mesh
+        )
+
+
+class _Shared(keras.Model):
+    """A model whose steps share out the rows of a batch over the devices."""
+
+    def train_step(self, state, data):
+        return super().train_step(state, _share_out(data))
+
+    def test_step(self, state, data):
+        return super().test_step(state, _share_out(data))
+
+
+def _share_out(data):
+    distribution = keras.distribution.distribution()
+    layout = keras.distribution.TensorLayout(
+        [distribution.batch_dim_name], distribution.device_mesh
+    )
+    return keras.tree.map_structure(
+        lambda part: keras.distribution.distribute_tensor(part, layout),
+        data,
+        none_is_leaf=False,
+    )

@@ -6,6 +6,7 @@ from pathlib import Path
 import keras
 
 from hornbook.recipes.callbacks.full_state import FullState
+from hornbook.zoo.finetune import processes
 from hornbook.zoo.finetune.progress import Record, ReportProgress
 
 
@@ -23,7 +24,7 @@ class LossNotFinite(ArithmeticError):
 
 
 class StopIfNotFinite(keras.callbacks.Callback):
-    """Stops at the first step whose loss is not a number, and says which it was.
+    """Stops once the loss is not a number, and says by which step that was.
 
     The weights are set back to those of the last epoch that went well.
     """
@@ -42,10 +43,17 @@ class StopIfNotFinite(keras.callbacks.Callback):
             self.model.set_weights(self.good)
             step = self.epoch * self.params["steps"] + batch + 1
             error = LossNotFinite(
-                f"The loss became {logs['loss']} at step {step} of phase {self.phase!r}"
+                f"The loss became {logs['loss']} by step {step} of phase {self.phase!r}"
             )
             error.epoch = self.epoch
             raise error
+
+
+class RestoreState(FullState):
+    """Goes on from what process 0 saved, and saves nothing itself."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Leaves it to process 0."""
 
 
 def run_phase(
@@ -98,7 +106,8 @@ def run_phase(
                 )
             )
         if state is not None:
-            callbacks.append(FullState(Path(state), data=data))
+            keep = FullState if processes.is_first() else RestoreState
+            callbacks.append(keep(Path(state), data=data))
         elif data is not None:
             follow = keras.callbacks.LambdaCallback(
                 on_epoch_begin=lambda epoch, logs: data.set_epoch(epoch)

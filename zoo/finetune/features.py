@@ -11,6 +11,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from hornbook.zoo.finetune import processes
 from hornbook.zoo.finetune.feeding import Arrays
 from hornbook.zoo.finetune.progress import Progress
 
@@ -54,6 +55,8 @@ class FeatureCache:
             return self._kept[key]
         place = self.folder / key
         if not place.is_dir():
+            if not processes.is_first():
+                return extract(backbone, source, augment, views, progress)
             self.folder.mkdir(parents=True, exist_ok=True)
             with _publishing(place) as new:
                 rows = views * count

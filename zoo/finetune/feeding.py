@@ -155,6 +155,8 @@ class Stream:
             if y is None:
                 raise InputError(f"The stream brings no labels. It must be {FORMS}.")
             weight = None if weight is None else keras.ops.convert_to_numpy(weight)
+            # JAX takes no tensors of tf.data.
+            x = keras.tree.map_structure(keras.ops.convert_to_numpy, x)
             yield x, keras.ops.convert_to_numpy(y), weight
         self.steps = steps
         if isinstance(data, keras.utils.PyDataset):

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import hashlib
 import math
 import time
 import warnings
@@ -10,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import keras
-import numpy as np  # noqa: F401  (the example's)
+import numpy as np
 from keras import layers
 
 from hornbook.recipes.inference.recalibrate_batchnorm import recalibrate_batchnorm
@@ -18,8 +19,9 @@ from hornbook.recipes.optimizers.layerwise_learning_rate import LayerwiseLearnin
 from hornbook.zoo.backbones.backbone import Backbone, batchnorms
 from hornbook.zoo.backbones.groups import group_by_kernel
 from hornbook.zoo.backbones.open_backbone import open_backbone
+from hornbook.zoo.batch_hooks import wants_batches
 from hornbook.zoo.errors import InputError
-from hornbook.zoo.finetune import tasks
+from hornbook.zoo.finetune import processes, tasks
 from hornbook.zoo.finetune.batchnorm import held, what_moves
 from hornbook.zoo.finetune.devices import find_devices, on_devices
 from hornbook.zoo.finetune.engine import (
@@ -36,6 +38,8 @@ from hornbook.zoo.finetune.progress import Progress
 from hornbook.zoo.finetune.schedule import CosinePhases
 from hornbook.zoo.finetune.settings import Settings
 from hornbook.zoo.finetune.strategies import plan
+
+FEATURES_AT_ONCE = 1024  # in validation; they are small
 
 
 @dataclass
@@ -81,6 +85,13 @@ def fine_tune(
     As long as the whole backbone is frozen, the head is trained on its features, which
     are computed once.
 
+    Started as the same script on each of several machines, with JAX as Keras's backend
+    and the variables that `keras.distribution.initialize` reads
+    (`KERAS_DISTRIBUTION_JOB_ADDRESSES`, `..._NUM_PROCESSES`, `..._PROCESS_ID`), the
+    processes share each batch, so that `batch_size` is that of all together, and every
+    one gets the model and the history that one device would give. The head is trained
+    on features by each for itself. Only process 0 writes files and shows progress.
+
     Args:
         backbone: An id that `open_backbone` knows, a `Backbone`, or any built
             `keras.Model` from inputs to features. It is trained in place.
@@ -96,7 +107,7 @@ def fine_tune(
         cache: Where features of the frozen backbone are kept: "memory", a folder (for
             memory-mapped files that outlive the process) or a `FeatureCache`. None
             keeps none: then the head is trained with the whole backbone before it.
-        callbacks: Keras callbacks, for each phase.
+        callbacks: Keras callbacks, for each phase, in every process.
         progress: A `Progress`; silent by default.
         **settings: The fields of `Settings`.
 
@@ -118,8 +129,14 @@ def fine_tune(
     (16, 2)
     """
     settings = Settings.of(settings)
-    job = _Job(settings, augment, cache, tuple(callbacks), progress or Progress())
-    job.prepare(_as_backbone(backbone), train, validation, classes)
+    processes.join()
+    if progress is None or not processes.is_first():
+        progress = Progress()
+    job = _Job(settings, augment, cache, tuple(callbacks), progress)
+    with processes.together():
+        job.prepare(_as_backbone(backbone), train, validation, classes)
+    if processes.count() > 1:
+        processes.require_same(job.facts())
     with contextlib.ExitStack() as stack:
         if settings.batchnorm == "frozen":
             stack.enter_context(held(job.batchnorms))
@@ -173,13 +190,16 @@ class _Job:
     def prepare(self, backbone, train, validation, classes):
         """Checks everything, and builds the models."""
         settings = self.settings
-        find_devices(settings.devices)
         self.backbone = backbone.model
         self.preprocess = backbone.preprocess
         self.batchnorms = batchnorms(backbone.model)
         self.train, self.validation, self.task = self._read(train, validation, classes)
+        whole = isinstance(self.train, Arrays)
+        self.devices = find_devices(
+            settings.devices, settings.batch_size if whole else None
+        )
         counts = {}
-        if isinstance(self.train, Arrays) and self.task.kind != "regression":
+        if whole and self.task.kind != "regression":
             counts = tasks.class_counts(self.train.y, self.task)
         self.class_weight = settings.class_weight
         if self.class_weight == "balanced":
@@ -217,6 +237,23 @@ class _Job:
             warnings.warn(notice, stacklevel=4)
             self.tuned.notices.append(notice)
 
+    def facts(self):
+        """What has to be the same in all processes, for the steps to be."""
+        sources = [self.train, self.validation]
+        labels = [each.y for each in sources if isinstance(each, Arrays)]
+        # Not a stream's first batch once more: its order may hang on how often.
+        x, y, _ = self.first or next(self.train.chunks(64))
+        digest = hashlib.sha256()
+        for part in (*keras.tree.flatten(x), y, *labels):
+            digest.update(np.ascontiguousarray(keras.ops.convert_to_numpy(part)))
+        told = {
+            name: value
+            for name, value in vars(self.settings).items()
+            if isinstance(value, (int, float, str))
+            and name not in ("checkpoint", "tensorboard")
+        }
+        return {**told, "The data, and their order,": digest.hexdigest()}
+
     def _read(self, train, validation, classes):
         settings = self.settings
         source = as_source(train, settings.batch_size)
@@ -227,11 +264,13 @@ class _Job:
                 f"checkpoint_every={settings.checkpoint_every}"
             )
         whole = isinstance(source, Arrays)
+        self.first = None
         if whole:
             source.y, classes = tasks.number_names(source.y, classes)
             labels = source.y
         else:
-            labels = next(iter(source.chunks(1)))[1]
+            self.first = next(iter(source.chunks(1)))
+            labels = self.first[1]
         task = tasks.read_task(settings.task, classes, labels, whole)
         if validation is not None:
             validation = as_source(validation, settings.batch_size)
@@ -248,6 +287,7 @@ class _Job:
     def train_head(self):
         """The phase in which the whole backbone is frozen, on its features."""
         self.optimizer = None
+        processes.follow_first(self._variables())
         if not self.on_features:
             self.lengths = [self.train.count_steps()] * len(self.phases)
             return
@@ -257,15 +297,19 @@ class _Job:
         features.batch_size = settings.batch_size
         validation = None
         if self.validation is not None:
-            validation = self._features(self.validation, None, 1).in_order()
+            known = self._features(self.validation, None, 1)
+            known.batch_size = FEATURES_AT_ONCE
+            validation = known.in_order()
         self.tuned.seconds["features"] = time.perf_counter() - clock
 
         steps = math.ceil(len(features) / views / settings.batch_size)
         later = [self.train.count_steps()] * (len(self.phases) - 1)
         self.lengths = [steps, *later]
         model = keras.Model(self.head.inputs, self.head.outputs)
-        self.optimizer = self._compile(model)
         epochs, steps = self._epochs(0)
+        # On features a step is over so soon that most of it would be Python's part.
+        by_batch = any(map(wants_batches, self.callbacks))
+        self.optimizer = self._compile(model, at_once=1 if by_batch else steps)
         batches = features.batches(settings.seed, steps=steps)
         self._run(model, 0, batches, epochs, steps, validation)
 
@@ -278,6 +322,7 @@ class _Job:
 
     def train_all(self):
         """The other phases, on the inputs themselves, with one compiled step."""
+        processes.follow_first(self._variables())
         first = int(self.on_features)
         if first == len(self.phases):
             return
@@ -291,9 +336,8 @@ class _Job:
         if settings.mixup or settings.cutmix:
             rows = Mix(len(task.classes), task.sparse)
             mix = Mix(len(task.classes), task.sparse, settings.mixup, settings.cutmix)
-        with on_devices(model, settings.devices) as twin:
+        with on_devices(model, self.devices) as twin:
             optimizer = self._compile(twin, mix)
-            optimizer.build(twin.trainable_variables)
             if self.optimizer is not None:
                 carry_over(self.optimizer, optimizer)
             for number in range(first, len(self.phases)):
@@ -312,7 +356,17 @@ class _Job:
                     validation = validation.in_order(rows)
                 self._run(twin, number, batches, epochs, steps, validation)
 
-    def _compile(self, model, mix=None):
+    def _variables(self):
+        """All that training goes on from, in which no process may differ."""
+        parts = (self.tuned.model, self.augment, self.optimizer)
+        return [
+            variable
+            for part in parts
+            if part is not None
+            for variable in part.variables
+        ]
+
+    def _compile(self, model, mix=None, at_once=1):
         """Compiles a model; the optimizer, which compiling may wrap for its scale."""
         settings, rate = self.settings, self.settings.rate
         if not callable(rate):
@@ -333,7 +387,9 @@ class _Job:
             optimizer,
             **self.task.compiled(settings.label_smoothing, mix is not None),
             jit_compile=settings.xla,
+            steps_per_execution=at_once,
         )
+        model.optimizer.build(model.trainable_variables)
         return optimizer
 
     def _epochs(self, number):
@@ -353,10 +409,12 @@ class _Job:
         settings, phase = self.settings, self.phases[number]
         folder = f"{number}-{phase.name.replace(' ', '-')}"
         callbacks = list(self.callbacks)
-        if settings.tensorboard is not None:
+        if settings.tensorboard is not None and processes.is_first():
             logs = Path(settings.tensorboard) / folder
             callbacks.append(keras.callbacks.TensorBoard(str(logs)))
         state = settings.checkpoint
+        if state is not None:
+            state = self._find_state(Path(state) / folder, number)
         rows = run_phase(
             model,
             phase.name,
@@ -366,7 +424,7 @@ class _Job:
             progress=self.progress,
             validation=validation,
             patience=settings.patience,
-            state=None if state is None else Path(state) / folder,
+            state=state,
             callbacks=callbacks,
             class_weight=self.class_weight,
         )
@@ -375,6 +433,15 @@ class _Job:
         for epoch, row in enumerate(rows, first):
             history.append({"phase": phase.name, "epoch": epoch, **row})
         self.tuned.seconds[phase.name] = sum(row["seconds"] for row in rows)
+
+    def _find_state(self, folder, number):
+        """Where a phase goes on, or None where it is trained anew."""
+        if number == 0 and self.on_features:
+            return folder if processes.is_first() else None
+        latest = folder / "latest"
+        told = latest.read_text() if latest.is_file() else None
+        processes.require_same({"The state in checkpoint (share it, or copy it)": told})
+        return folder
 
     def finish(self):
         """The exact statistics, if wanted, and a model that can be evaluated."""

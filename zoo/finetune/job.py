@@ -40,7 +40,9 @@ class Job:
             measured (see `is_plain`), else "frozen".
         label_smoothing: 0 to 1.
         mixed_precision: "float16", "bfloat16" or None.
-        devices: How many devices share each batch.
+        devices: How many devices share each batch; of several processes, how many of
+            each.
+        processes: How many processes train together.
 
     Raises:
         InputError: if a value makes no sense.
@@ -63,6 +65,7 @@ class Job:
     label_smoothing: float = 0.0
     mixed_precision: str | None = None
     devices: int = 1
+    processes: int = 1
 
     def __post_init__(self):
         def require(good, name, what):
@@ -110,7 +113,7 @@ class Job:
             and self.batchnorm in (None, "update")
             and not self.label_smoothing
             and self.mixed_precision is None
-            and self.devices == 1
+            and self.devices == self.processes == 1
         )
 
     @classmethod

@@ -117,6 +117,8 @@ def fingerprint(dataset):
 def create(job, folder, command, progress=None):
     """Checks everything a job needs, then makes its run folder.
 
+    Of several processes the first one makes it.
+
     Args:
         job: A `Job`.
         folder: Path of the run folder; must be absent or empty.
@@ -129,17 +131,19 @@ def create(job, folder, command, progress=None):
     Raises:
         InputError: before anything is written, if the job can't be done.
     """
-    folder = Path(folder)
-    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+    from hornbook.zoo.finetune import processes
+
+    folder, writes = Path(folder), processes.is_first()
+    if writes and (folder.is_file() or (folder.is_dir() and any(folder.iterdir()))):
         raise InputError(
             f"The run folder is not empty; choose another --out, or go on with it by "
             f"--resume. Received: {folder}"
         )
     crop, channels, weights_hash = backbone_facts(job.backbone)
-    if job.devices > 1:
+    if job.devices > 1 or job.processes > 1:
         from hornbook.zoo.finetune.devices import find_devices
 
-        find_devices(job.devices)
+        find_devices(job.devices, job.batch_size)
     dataset = draw_job_data(job, read_job_source(job, progress))
     found = {}
     if job.rate == "auto":
@@ -148,6 +152,8 @@ def create(job, folder, command, progress=None):
         rate = find_rate(dataset, job.backbone, job.batch_size, job.seed, progress)
         job = dataclasses.replace(job, rate=rate)
         found = {"rate_found_by": RATE_FOUND_BY}
+    if not writes:
+        return job, dataset
     folder.mkdir(parents=True, exist_ok=True)
     config = {
         **_versions(),
@@ -202,10 +208,18 @@ def reopen(folder, progress=None):
     """The job and the data of a run to go on with.
 
     Raises:
-        InputError: if the data or the shipped weights are not what they were.
+        InputError: if the data or the shipped weights are not what they were, or
+            several processes can't go on with it.
     """
+    from hornbook.zoo.finetune import processes
+
     config = read_config(folder)
     job = Job.from_config(config)
+    if job.is_plain and processes.count() > 1:
+        raise InputError(
+            f"This run was begun by one process and trains in a way that can't be "
+            f"shared; go on with it in one. Received: {folder}"
+        )
     dataset = draw_job_data(job, read_job_source(job, progress))
     if fingerprint(dataset) != config["data_sha256"]:
         raise InputError(
@@ -223,6 +237,8 @@ def reopen(folder, progress=None):
 def execute(folder, job, dataset, progress=None):
     """Trains, tests and writes everything but the report; goes on where it was.
 
+    Several processes train; the first one does the rest.
+
     Args:
         folder: A run folder that `create` made.
         job: Its job.
@@ -230,8 +246,9 @@ def execute(folder, job, dataset, progress=None):
         progress: A `Progress`; silent by default.
 
     Returns:
-        The metrics, as in metrics.json.
+        The metrics, as in metrics.json; None for all but the first process.
     """
+    from hornbook.zoo.finetune import processes
     from hornbook.zoo.finetune.engine import LossNotFinite
     from hornbook.zoo.finetune.model import build_take_home
     from hornbook.zoo.finetune.score import score
@@ -240,8 +257,11 @@ def execute(folder, job, dataset, progress=None):
     progress = progress or Progress()
     start = time.perf_counter()
     size = dataset.train.images.shape[1]
+    writes = processes.is_first()
 
     def save(classifier, name):
+        if not writes:
+            return
         model = build_take_home(classifier, size, job.views, job.merge)
         with replacing(folder / name) as new:
             model.save(new)
@@ -255,6 +275,9 @@ def execute(folder, job, dataset, progress=None):
             f"{folder / 'last_good.keras'}. A lower rate may help. "
             f"Received: rate={job.rate}"
         ) from error
+    processes.leave()
+    if not writes:
+        return None
     save(trained.classifier, "model.keras")
     write_history(folder / "history.csv", trained.history)
     with progress.stage("test", 1) as update:

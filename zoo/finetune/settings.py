@@ -54,8 +54,10 @@ class Settings:
             `augment`, else 1.
         patience: Epochs without a better validation loss before a phase ends. None
             means a third of the phase, at least 3.
-        devices: How many devices share each batch.
+        devices: How many devices share each batch; of several processes, how many of
+            each.
         checkpoint: Folder for the state of training, to go on after a kill, or None.
+            Process 0 writes it, and all read it.
         checkpoint_every: Steps between two states; None means an epoch. A row of the
             history is then as long.
         tensorboard: Folder for TensorBoard, or None.

@@ -37,28 +37,34 @@ class Task:
     def compiled(self, label_smoothing=0.0, mixed=False):
         """The loss and the metrics for `compile`.
 
+        The metrics are made here: what Keras makes of names has its variables only in
+        the first step, which TensorFlow then traces twice.
+
         Args:
             label_smoothing: 0 to 1.
             mixed: Whether the labels come as one-hot rows all the same.
         """
         if self.kind == "regression":
-            return {"loss": "mse", "metrics": ["mae"]}
+            error = keras.metrics.MeanAbsoluteError(name="mae")
+            return {"loss": "mse", "metrics": [error]}
         if self.kind == "multi_label":
             loss = keras.losses.BinaryCrossentropy(label_smoothing=label_smoothing)
             accuracy = keras.metrics.BinaryAccuracy(name="accuracy")
             return {"loss": loss, "metrics": [accuracy]}
         rows = keras.losses.CategoricalCrossentropy(label_smoothing=label_smoothing)
         if mixed or not self.sparse:
-            return {"loss": rows, "metrics": ["accuracy"]}
+            accuracy = keras.metrics.CategoricalAccuracy(name="accuracy")
+            return {"loss": rows, "metrics": [accuracy]}
+        accuracy = keras.metrics.SparseCategoricalAccuracy(name="accuracy")
         if not label_smoothing:
-            return {"loss": "sparse_categorical_crossentropy", "metrics": ["accuracy"]}
+            return {"loss": "sparse_categorical_crossentropy", "metrics": [accuracy]}
 
         def smoothed(labels, probabilities):
             # Keras smooths rows alone.
             labels = ops.reshape(labels, (-1,))
             return rows(ops.one_hot(labels, len(self.classes)), probabilities)
 
-        return {"loss": smoothed, "metrics": ["accuracy"]}
+        return {"loss": smoothed, "metrics": [accuracy]}
 
 
 def read_task(kind, classes, labels, whole):

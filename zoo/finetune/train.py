@@ -203,8 +203,13 @@ class _Fit:
         model.compile(
             LayerwiseLearningRate(keras.optimizers.Adam(schedule), multipliers),
             loss="sparse_categorical_crossentropy",
-            metrics=["accuracy"],
+            # A metric and an optimizer that have their variables: else TensorFlow
+            # traces the first step twice.
+            metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
+            # On features a step is over so soon that most of it would be Python's part.
+            steps_per_execution=steps if self.phase.backbone == 0 else 1,
         )
+        model.optimizer.build(model.trainable_variables)
         name = self.phase.name
         rows = run_phase(
             model,

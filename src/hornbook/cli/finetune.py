@@ -82,7 +82,8 @@ def finetune(
         str | None, typer.Option(help="float16 or bfloat16. Default: neither.")
     ] = None,
     devices: Annotated[
-        int | None, typer.Option(help="Devices that share each batch. Default: 1.")
+        int | None,
+        typer.Option(help="Devices of each machine that share each batch. Default: 1."),
     ] = None,
     augment: Annotated[
         str | None,
@@ -117,7 +118,11 @@ def finetune(
         bool, typer.Option(help="Go on without files that can't be read.")
     ] = False,
 ):
-    """Fine-tune a backbone: the head first, then everything at a tenth of the rate."""
+    """Fine-tune a backbone: the head first, then everything at a tenth of the rate.
+
+    Several machines share each batch when the same command is started on each, with
+    KERAS_BACKEND=jax and KERAS_DISTRIBUTION_JOB_ADDRESSES, _NUM_PROCESSES, _PROCESS_ID.
+    """
     given = {
         name: value
         for name, value in {
@@ -152,32 +157,39 @@ def finetune(
 
     quiet()
     from hornbook.cli.progress import Bars
-    from hornbook.zoo.finetune import run
+    from hornbook.zoo.finetune import processes, run
     from hornbook.zoo.finetune.job import Job
 
-    bars = Bars()
+    processes.join()
+    if compare and processes.count() > 1:
+        raise InputError(
+            "--compare trains in one process; leave it out, and add it to a --resume "
+            f"of the finished run. Received: {processes.count()} processes"
+        )
+    bars = Bars(shown=processes.is_first())
 
     def say(text):
         bars.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
-    if resume is not None:
-        folder = resume
-        job, dataset = run.reopen(folder, bars)
-    else:
-        job = Job(**given)
-        folder = out or run.free_folder()
-        job, dataset = run.create(
-            job, folder, command=shlex.join(["hornbook", *sys.argv[1:]]), progress=bars
-        )
+    folder = resume or Path(processes.exchange(str(out or run.free_folder()))[0])
+    with processes.together():
+        if resume is not None:
+            job, dataset = run.reopen(folder, bars)
+        else:
+            command = shlex.join(["hornbook", *sys.argv[1:]])
+            job = Job(**given, processes=processes.count())
+            job, dataset = run.create(job, folder, command, progress=bars)
     say(_describe(job, dataset, folder))
     say(f"  Training examples: {_counts(dataset)}.")
     for notice in dataset.notices:
         say(f"  {notice}")
 
-    if run.is_complete(folder):
+    if json.loads(processes.exchange(json.dumps(run.is_complete(folder)))[0]):
         metrics = run.read_metrics(folder)
     else:
         metrics = run.execute(folder, job, dataset, bars)
+    if not processes.is_first():
+        return
     if compare:
         from hornbook.zoo.finetune.compare import compare_arms
 

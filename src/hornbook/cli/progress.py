@@ -15,10 +15,14 @@ from rich.progress import (
 
 
 class Bars:
-    """Shows stages of work; has the method `stage` that the zoo's training asks for."""
+    """Shows stages of work; has the method `stage` that the zoo's training asks for.
 
-    def __init__(self):
-        self.console = Console(stderr=True)
+    Args:
+        shown: Whether this process is the one that shows anything.
+    """
+
+    def __init__(self, shown=True):
+        self.console = Console(stderr=True, quiet=not shown)
 
     @contextlib.contextmanager
     def stage(self, title, total=None):

@@ -45,6 +45,13 @@ def test_a_run_from_before_augmentation_could_be_chosen_opens():
     assert Job.from_config(config).augment == "none"
 
 
+def test_a_run_from_before_processes_could_be_several_had_one():
+    config = dataclasses.asdict(Job())
+    del config["processes"]
+    assert Job.from_config(config).is_plain
+    assert not Job(processes=2).is_plain
+
+
 def test_the_presets_are_those_of_the_recipe():
     from hornbook.recipes.augmentation.image_augmentation import PRESETS
     from hornbook.zoo.finetune.job import AUGMENTS

@@ -161,7 +161,7 @@ def test_a_loss_that_never_falls_has_no_rate(three_digits, monkeypatch):
 
 def test_a_loss_that_is_not_a_number_stops_and_sets_back(three_digits):
     with pytest.raises(
-        LossNotFinite, match=r"(nan|inf) at step \d+ of phase 'all'"
+        LossNotFinite, match=r"(nan|inf) by step \d+ of phase 'all'"
     ) as e:
         arm = head_then_all(backbone_rate=1, rate=1e30, head_share=0.01)
         train(arm, three_digits(), epochs=2)
