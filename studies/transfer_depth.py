@@ -201,8 +201,8 @@ def decide(arms):
         f"In points: pretraining at a tenth of the rate brings, by labels a class, "
         f"{won} ({lead(arms, name(TENTH, 50), LONG)[0]:+.1f} over from scratch with "
         f"{LONGER} times the batches). A tenth brings {' and '.join(ratios)}. Fewer "
-        f"parts over all four: {parts}; the stem alone costs {stem[5].mean():.1f} with 5 "
-        f"labels and {stem[50].mean():.1f} with 50."
+        f"parts over all four: {parts}; the stem alone costs {stem[5].mean():.1f} with "
+        f"5 labels and {stem[50].mean():.1f} with 50."
     )
 
 
