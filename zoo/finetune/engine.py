@@ -29,9 +29,9 @@ class StopIfNotFinite(keras.callbacks.Callback):
     The weights are set back to those of the last epoch that went well.
     """
 
-    def __init__(self, phase):
+    def __init__(self, phase, steps):
         super().__init__()
-        self.phase = phase
+        self.phase, self.steps = phase, steps
 
     def on_epoch_begin(self, epoch, logs=None):
         self.epoch = epoch
@@ -41,7 +41,7 @@ class StopIfNotFinite(keras.callbacks.Callback):
         # Keras's loss is the epoch's mean so far: once NaN, it stays NaN.
         if not math.isfinite(logs["loss"]):
             self.model.set_weights(self.good)
-            step = self.epoch * self.params["steps"] + batch + 1
+            step = self.epoch * self.steps + batch + 1
             error = LossNotFinite(
                 f"The loss became {logs['loss']} by step {step} of phase {self.phase!r}"
             )
@@ -95,8 +95,8 @@ def run_phase(
     with progress.stage(f"train {name}", steps * epochs) as update:
         callbacks = [
             Record(),
-            StopIfNotFinite(name),
-            ReportProgress(update),
+            StopIfNotFinite(name, steps),
+            ReportProgress(update, steps),
             *callbacks,
         ]
         if validation is not None:

@@ -21,13 +21,13 @@ class Progress:
 class ReportProgress(keras.callbacks.Callback):
     """Tells a stage how many batches are done, and the numbers of each epoch."""
 
-    def __init__(self, update):
+    def __init__(self, update, steps):
         super().__init__()
-        self.update = update
+        self.update, self.steps = update, steps
 
     def on_epoch_begin(self, epoch, logs=None):
         """After a resume, the epochs before this one count as done."""
-        self.done = epoch * self.params["steps"]
+        self.done = epoch * self.steps
         self.update(self.done)
 
     def on_train_batch_end(self, batch, logs=None):
@@ -37,7 +37,7 @@ class ReportProgress(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         """Shows the epoch's numbers."""
         shown = {name: logs[name] for name in ("loss", "val_accuracy") if name in logs}
-        self.update(self.done + self.params["steps"], **shown)
+        self.update(self.done + self.steps, **shown)
 
 
 class Record(keras.callbacks.Callback):

@@ -443,7 +443,7 @@ class TestStreams:
         known = tf.data.Dataset.from_tensor_slices((x, y)).shuffle(48).batch(8)
         unknown = known.filter(lambda x, y: True)
         for train in ((x, y), py_dataset, known, unknown):
-            options = {"epochs": 8, "rate": 0.1, "classes": 3, "batch_size": 8}
+            options = {"epochs": 20, "rate": 0.1, "classes": 3, "batch_size": 8}
             tuned = fine_tune(build(), train, (x, y), **options)
             assert tuned.history[-1]["val_accuracy"] > 0.8
         tuned = fine_tune(
@@ -519,6 +519,45 @@ class TestBackbones:
     def test_refused(self, data, backbone, message):
         with pytest.raises(InputError, match=message):
             fine_tune(backbone, data)
+
+
+class TestSpeed:
+    def test_a_step_is_traced_once_a_phase(self, data, monkeypatch):
+        """Where its variables are made while it is traced, TensorFlow traces it twice.
+
+        So it does in Keras's own `fit` of the same model.
+        """
+        traced, step = [], keras.Model.train_step
+
+        def count(model, *args):
+            traced.append(model)
+            return step(model, *args)
+
+        monkeypatch.setattr(keras.Model, "train_step", count)
+        model = keras.Sequential([keras.Input((4, 4, 1)), layers.Flatten()])
+        model.add(layers.Dense(3, "softmax"))
+        model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+        model.fit(*data, verbose=0)
+        assert len(traced) == 2
+        traced.clear()
+        fine_tune(build(), data, data, epochs=4, batch_size=16)
+        assert len(traced) == 2
+        assert len(set(map(id, traced))) == 2
+
+    def test_a_callback_that_looks_at_batches_sees_each(self, data):
+        """And what is learned is the same, whether batches run one by one or not."""
+        seen = []
+        look = keras.callbacks.LambdaCallback(
+            on_train_batch_end=lambda batch, logs: seen.append(batch)
+        )
+        end = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: None)
+        options = {"strategy": "probe", "epochs": 2, "batch_size": 16}
+        watched = fine_tune(build(), data, data, callbacks=[look], **options)
+        assert seen == [0, 1, 2] * 2
+        alone = fine_tune(build(), data, data, callbacks=[end], **options)
+        for a, b in zip(watched.history, alone.history, strict=True):
+            assert a["loss"] == pytest.approx(b["loss"], rel=1e-6)
+            assert a["val_loss"] == pytest.approx(b["val_loss"], rel=1e-6)
 
 
 class TestOptions:
