@@ -226,13 +226,8 @@ def picture(result):
     }
     for (label, way), colour in zip(told.items(), COLOURS, strict=False):
         curve(first, arms, [name(way, n) for n in LABELS], LABELS, colour, label)
-    dots(
-        first,
-        50,
-        arms[LONG]["values"],
-        COLOURS[6],
-        f"the same, {LONGER} × longer",
-    )
+    longer = arms[LONG]["values"]
+    dots(first, 50, longer, COLOURS[0], f"scratch, {LONGER} × longer")
     plain_log(first.xaxis, LABELS)
     ratios, depths = RATIOS[::-1], range(ALL + 1)
     for n, colour, line in zip(FEW_AND_MANY, COLOURS[4:], "-:", strict=False):
