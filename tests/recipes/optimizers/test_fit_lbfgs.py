@@ -105,7 +105,7 @@ class TestTruth:
         model = keras.Sequential([keras.Input(x.shape[1:]), head])
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         model.compile(loss=loss)
-        fit_lbfgs(model, x, y, chunk_size=256, **(EXACT | kwargs))
+        fit_lbfgs(model, x, y, **({"chunk_size": 256} | EXACT | kwargs))
         truth = LogisticRegression(
             C=c, tol=1e-10, max_iter=10_000, class_weight=kwargs.get("class_weight")
         ).fit(x, y)
@@ -120,8 +120,10 @@ class TestTruth:
 
     def test_logistic_regression_in_float32(self):
         x, y = load_wine(return_X_y=True)
-        for ours, truth in zip(*self.logistic(scale(x), y, 0.01), strict=True):
-            np.testing.assert_allclose(ours, truth, atol=1e-4)
+        # Chunks are added in float64: small ones leave the loss more digits to stop by.
+        found = self.logistic(scale(x), y, 0.01, chunk_size=32)
+        for ours, truth in zip(*found, strict=True):
+            np.testing.assert_allclose(ours, truth, atol=5e-5)
 
     def test_class_weights(self, float64):
         x, y = load_wine(return_X_y=True)
