@@ -389,6 +389,7 @@ class TestPage:
         section = re.search(r'id="diagnosis".*?</section>', text, re.DOTALL)[0]
         assert "Of the best trial, trial 00:" in section
         assert "The curves say: <strong>overfits</strong>" in section
+        assert section.count("in 10 epochs") == 1  # not by the finding once more
         assert "EarlyStopping(restore_best_weights=True)" in section
         assert "Of all 3 trainings the curves say: overfits 2, diverged 1." in section
         assert "no loss that can be read: 1." in section
