@@ -53,7 +53,7 @@ def tab(browser):
         page = context.new_page()
         page.complaints = []
         page.on("pageerror", lambda error: page.complaints.append(str(error)))
-        page.on("requestfailed", lambda request: page.complaints.append(request.url))
+        page.on("requestfailed", complain)
         page.on(
             "console",
             lambda message: (
@@ -63,6 +63,11 @@ def tab(browser):
             ),
         )
         return page
+
+    def complain(request):
+        # Leaving a page breaks off what it still loads, such as its icon.
+        if request.failure != "net::ERR_ABORTED":
+            request.frame.page.complaints.append(f"{request.url}: {request.failure}")
 
     yield make
     for context in contexts:
