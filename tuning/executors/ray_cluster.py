@@ -18,7 +18,8 @@ class Ray:
     Args:
         address: Of a cluster, such as `"10.0.0.5:6379"` or `"auto"`. None uses the one
             that `ray.init` was called for, or else starts one on this machine, which
-            ends with the search.
+            ends with the search. If the searching process is killed, its workers end
+            at once, and two agents of Ray's after a minute or so.
         workers: How many trials run at once; by default as many as fit.
         cpus: Cores of each worker.
         gpus: GPUs of each worker; 0.25 lets four share one.
