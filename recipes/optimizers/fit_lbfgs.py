@@ -41,9 +41,9 @@ def fit_lbfgs(
 
     The loss is the one that `compile` was told, with regularizers and weights, as
     `evaluate` with one batch of all examples would compute it. It is summed over
-    chunks of the data in float64, so `chunk_size` changes memory and speed only. The
-    model's optimizer is not used. One iteration evaluates the loss and its gradient
-    about once, seldom more often.
+    chunks of the data in float64, so `chunk_size` changes memory and speed, and in
+    float32 the digits: small chunks keep more. The model's optimizer is not used. One
+    iteration evaluates the loss and its gradient about once, seldom more often.
 
     - Everything is computed as in inference (`training=False`), since L-BFGS needs the
       same loss for the same weights: dropout, noise and augmentation are off, and

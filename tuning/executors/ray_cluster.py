@@ -3,6 +3,7 @@
 import logging
 
 from hornbook.tuning.executors.driver import Died
+from hornbook.tuning.executors.guard import Guard, descendants
 from hornbook.tuning.executors.shares import share_gpu, share_threads
 from hornbook.zoo.errors import InputError
 
@@ -18,8 +19,7 @@ class Ray:
     Args:
         address: Of a cluster, such as `"10.0.0.5:6379"` or `"auto"`. None uses the one
             that `ray.init` was called for, or else starts one on this machine, which
-            ends with the search. If the searching process is killed, its workers end
-            at once, and two agents of Ray's after a minute or so.
+            ends with the search.
         workers: How many trials run at once; by default as many as fit.
         cpus: Cores of each worker.
         gpus: GPUs of each worker; 0.25 lets four share one.
@@ -51,7 +51,7 @@ class Ray:
         self.ray = ray
         self.address, self.wanted = address, workers
         self.cpus, self.gpus = cpus, gpus
-        self.is_ours, self.actors = False, {}
+        self.guard, self.actors = None, {}
 
     def start(self, job):
         """Makes ready to run trials of a `Job`; workers start when they are needed."""
@@ -60,6 +60,7 @@ class Ray:
             local = {}
             if self.address is None and self.wanted:
                 local["num_cpus"] = max(1, round(self.wanted * self.cpus))
+            before = descendants()
             self.ray.init(
                 self.address,
                 include_dashboard=False if self.address is None else None,
@@ -67,7 +68,8 @@ class Ray:
                 log_to_driver=False,
                 **local,
             )
-            self.is_ours = True
+            # Of a driver that was killed, Ray's agents stay for more than a minute.
+            self.guard = Guard(descendants() - before)
         self.workers = self.wanted or self._count_places()
         job.environment |= share_threads(max(1, int(self.cpus)))
         if self.gpus:
@@ -102,9 +104,10 @@ class Ray:
         for actor in self.actors.values():
             self.ray.kill(actor)
         self.actors, self.running, self.job = {}, {}, None
-        if self.is_ours:
+        if self.guard is not None:
             self.ray.shutdown()
-            self.is_ours, self.actors = False, {}
+            self.guard.end()
+            self.guard = None
 
     def _count_places(self):
         have = self.ray.cluster_resources()

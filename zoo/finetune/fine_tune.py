@@ -294,12 +294,11 @@ class _Job:
         settings, clock = self.settings, time.perf_counter()
         views = settings.views or (10 if self.augment else 1)
         features = self._features(self.train, self.augment, views)
-        features.batch_size = settings.batch_size
+        features = _batched(features, settings.batch_size)
         validation = None
         if self.validation is not None:
             known = self._features(self.validation, None, 1)
-            known.batch_size = FEATURES_AT_ONCE
-            validation = known.in_order()
+            validation = _batched(known, FEATURES_AT_ONCE).in_order()
         self.tuned.seconds["features"] = time.perf_counter() - clock
 
         steps = math.ceil(len(features) / views / settings.batch_size)
@@ -462,6 +461,11 @@ class _Inputs:
 
     def __iter__(self):
         return ((x,) for x, _, _ in self.source.chunks(64))
+
+
+def _batched(arrays, size):
+    """The same examples, which a cache may share, in batches of a size."""
+    return Arrays(arrays.x, arrays.y, arrays.sample_weight, size)
 
 
 def _inputs_like(model):

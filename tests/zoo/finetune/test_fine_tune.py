@@ -374,6 +374,13 @@ class TestCache:
         cache.get(backbone, Arrays(*data))
         assert len(passes) == 7
 
+    def test_one_set_for_both_is_trained_on_in_the_batches_asked_for(self, data):
+        """A cache gives the same arrays twice, and validation has larger batches."""
+        options = {"strategy": "probe", "epochs": 2, "batch_size": 8}
+        shared = fine_tune(build(), data, data, cache=FeatureCache(), **options)
+        alone = fine_tune(build(), data, data, **options)
+        assert shared.history[-1]["loss"] == pytest.approx(alone.history[-1]["loss"])
+
     def test_other_preprocessing_is_another_key(self, data):
         cache = FeatureCache()
         inputs = keras.Input((4, 4, 1))
