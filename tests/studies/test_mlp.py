@@ -106,14 +106,19 @@ def test_a_path_that_diverges_stays_finite(optimizers):
     assert np.isfinite(path).all()
 
 
-def test_slopes_of_prelu_have_the_gradient_of_differences(monkeypatch):
+@pytest.mark.parametrize(
+    ("study", "kind"),
+    [("dead_relus", "PReLU"), ("batchnorm_forgives", "BatchNormMLP")],
+)
+def test_nets_of_single_studies_have_the_gradient_of_differences(
+    study, kind, monkeypatch
+):
     monkeypatch.syspath_prepend(str(STUDIES))
-    prelu = runpy.run_path(str(STUDIES / "dead_relus.py"))["PReLU"]
     rng = np.random.default_rng(2)
-    net = prelu((4, 5, 5, 3), rng)
+    net = runpy.run_path(str(STUDIES / f"{study}.py"))[kind]((4, 5, 5, 3), rng=rng)
     x, y = rng.normal(size=(6, 4)), rng.integers(0, 3, 6)
     _, gradient = net.gradient(x, y)
-    for i in range(len(net.w) - net.slopes.size, len(net.w)):
+    for i in range(len(net.w)):
         losses = []
         for move in (1e-6, -2e-6):
             net.w[i] += move
