@@ -6,20 +6,20 @@ Source:  the study notes, section "transfer learning": fine-tune at 1/10 of the 
 Data:    the embedded digits; tests on the 1,000 test digits, each arm at its own rate
          (chosen by studies/finetune_rates.py on training digits).
 Command: python studies/finetune_arms.py
-Writes:  docs/studies/finetune_arms.json; `python studies/tables.py` puts it into the
-         README.
+Writes:  docs/studies/finetune_arms.json and .png; `python studies/tables.py` puts it
+         into the README.
 """
 
 import platform
 from importlib.metadata import version
-from pathlib import Path
 
-from hornbook.zoo.files import write_json
+from harness import ROOT, publish
+from pictures import COLOURS, dots, panels
+from tables import NAMES
+
 from hornbook.zoo.finetune.compare import compare_arms
 from hornbook.zoo.finetune.job import Job
 
-ROOT = Path(__file__).parents[1]
-OUT = ROOT / "docs/studies/finetune_arms.json"
 PHOTO = {"data": "tfds:hornbook_photo_digits", "backbone": "glyphnet.letters_rgb"}
 GREY = {"data": "tfds:hornbook_digits", "backbone": "glyphnet.letters_grey"}
 JOBS = [
@@ -28,6 +28,23 @@ JOBS = [
     Job(**GREY, labels_per_class=1),
     Job(**PHOTO, labels_per_class=20),
 ]
+
+
+def picture(result):
+    """Each way's accuracies, a panel a task."""
+    figure, grid = panels(2, 2, width=4.8, height=3.2)
+    for axes, task in zip(grid, result["tasks"], strict=True):
+        arms = [arm for arm in task["arms"] if len(arm["accuracies"]) > 1]
+        for place, arm in enumerate(arms):
+            values = [100 * each for each in arm["accuracies"]]
+            dots(axes, place, values, COLOURS[place])
+        axes.set_xticks(range(len(arms)), [arm["name"] for arm in arms])
+        labels = task["labels_per_class"]
+        many = "labels" if labels > 1 else "label"
+        title = f"{NAMES[task['dataset']]}, {labels} {many} a class"
+        axes.set_title(title, fontsize=10)
+        axes.set_ylabel("Test accuracy (%), 5 seeds")
+    return figure
 
 
 def main():
@@ -44,15 +61,13 @@ def main():
             print(name, arm["title"], accuracies, flush=True)
     packages = ("hornbook", "keras", "tensorflow", "numpy")
     machine = f"{platform.machine()}, Python {platform.python_version()}"
-    write_json(
-        OUT,
-        {
-            "command": "python studies/finetune_arms.py",
-            "versions": {package: version(package) for package in packages},
-            "machine": machine,
-            "tasks": tasks,
-        },
-    )
+    result = {
+        "command": "python studies/finetune_arms.py",
+        "versions": {package: version(package) for package in packages},
+        "machine": machine,
+        "tasks": tasks,
+    }
+    publish(result, picture(result), "finetune_arms")
 
 
 if __name__ == "__main__":

@@ -101,9 +101,7 @@ class Study:
         folder, name = OUT, self.name
         if quick:
             folder, name = ROOT / f"build/studies/{self.name}", "quick"
-        write_json(folder / f"{name}.json", result)
-        with replacing(folder / f"{name}.png") as new:
-            save((self.picture or draw)(result), new)
+        publish(result, (self.picture or draw)(result), name, folder)
 
     def _cell(self, number, arm, seed):
         digest = self._digest()
@@ -185,6 +183,13 @@ def provenance():
         "versions": {package: version(package) for package in PACKAGES},
         "machine": f"{platform.machine()}, Python {platform.python_version()}",
     }
+
+
+def publish(result, figure, name, folder=OUT):
+    """Writes a result as JSON, and its picture beside it."""
+    write_json(folder / f"{name}.json", result)
+    with replacing(folder / f"{name}.png") as new:
+        save(figure, new)
 
 
 def save(figure, path):

@@ -10,17 +10,17 @@ Work:    evaluations of the loss's gradient over the whole set; those of L-BFGS'
 Rule:    holds, if at every amount of work L-BFGS has the lower training loss in each of
          the seeds. The test accuracy is shown beside it, and decides nothing.
 Command: python studies/lbfgs.py
-Writes:  docs/studies/lbfgs.json
+Writes:  docs/studies/lbfgs.json and .png
 """
 
 import keras
 import numpy as np
-from harness import OUT, provenance, summarise
+from harness import provenance, publish, summarise
+from pictures import COLOURS, band, panels, plain_log
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 from hornbook.recipes.optimizers.fit_lbfgs import fit_lbfgs
-from hornbook.zoo.files import write_json
 
 SEEDS, TUNING_SEEDS = range(5), range(100, 103)
 EVALUATIONS = (25, 50, 100, 200, 400)
@@ -107,6 +107,24 @@ def table(result):
     return "\n".join(lines)
 
 
+def picture(result):
+    """Loss and accuracy by work, of both."""
+    figure, (left, right) = panels(2)
+    for arm, label, colour in zip(
+        ARMS, ("L-BFGS", "Adam, the best rate for the work"), COLOURS, strict=False
+    ):
+        for axes, key in ((left, arm), (right, f"{arm}_accuracy")):
+            by_work = [row[key]["values"] for row in result["rows"]]
+            curves = np.transpose(by_work)
+            band(axes, EVALUATIONS, curves, colour, label, axes is left, marker="o")
+    plain_log(left.yaxis, (0.03, 0.05, 0.1, 0.2))
+    for axes, label in ((left, "Training loss"), (right, "Test accuracy (%)")):
+        plain_log(axes.xaxis, EVALUATIONS)
+        axes.set(xlabel="Gradient evaluations, 5 seeds", ylabel=f"{label}: mean ± sd")
+    left.legend(frameon=False)
+    return figure
+
+
 def main():
     """Chooses the rates, runs both, prints a table and writes."""
     tuning = np.array(
@@ -154,7 +172,7 @@ def main():
     }
     print(table(result))
     print(f"{result['verdict']}: {result['because']}")
-    write_json(OUT / "lbfgs.json", result)
+    publish(result, picture(result), "lbfgs")
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ import numpy as np
 from harness import Study, by_signs, lead, summarise
 from mlp import digits
 from pictures import COLOURS, dots, panels
+from renew import in_one_go
 from sklearn.linear_model import LogisticRegression
 
 from hornbook.recipes.regularizers.elastic_net import ElasticNet
@@ -62,9 +63,11 @@ def trained(kind, factor, seed):
     steps = EPOCHS * TRAIN // BATCH
     rate = keras.optimizers.schedules.ExponentialDecay(0.01, steps, 1e-3)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(keras.optimizers.Adam(rate), loss)
+    # To compile by XLA takes longer than to train.
+    compiled = {"jit_compile": False, "steps_per_execution": TRAIN // BATCH}
+    model.compile(keras.optimizers.Adam(rate), loss, **compiled)
     (x, y), *_ = data(seed)
-    model.fit(x, y, BATCH, EPOCHS, verbose=0)
+    in_one_go(model, x, y, BATCH, EPOCHS, seed)
     return model
 
 

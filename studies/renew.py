@@ -1,4 +1,6 @@
-"""Makes a Keras net new that is traced already: to trace takes longer than to train."""
+"""Trains many small Keras nets; to trace them takes longer than to train them."""
+
+import numpy as np
 
 
 def renew(model, like):
@@ -14,6 +16,25 @@ def renew(model, like):
     for old, new in zip(_state(model), _state(like), strict=True):
         old.assign(new)
     return model
+
+
+def in_one_go(model, x, y, batch, epochs, seed):
+    """Fits with all passes as one epoch of Keras's; each pass has an order of its own.
+
+    Where the examples don't fill the batches, one may hold the end of a pass and the
+    beginning of the next.
+
+    Args:
+        model: Compiled.
+        x: Inputs.
+        y: Labels.
+        batch: Examples in a step.
+        epochs: Passes.
+        seed: For the orders.
+    """
+    rng = np.random.default_rng(seed)
+    order = np.concatenate([rng.permutation(len(x)) for _ in range(epochs)])
+    model.fit(x[order], y[order], batch, shuffle=False, verbose=0)
 
 
 def _state(model):

@@ -24,8 +24,18 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 BUILD = HERE.parent / "build/studies"
-SHARED = ("harness.py", "mlp.py", "optimizers.py")
+SHARED = ("harness.py", "mlp.py", "optimizers.py", "renew.py")
 AT_ONCE = 2
+VERDICTS = tuple(f"{verdict}: " for verdict in ("holds", "partly", "not here"))
+# They begin first, so that none of them is left to run alone at the end.
+LONGEST = (
+    "augmentation_ladder",
+    "finetune_arms",
+    "finetune_rates",
+    "curve_verdicts",
+    "input_statistics",
+    "rate_auto",
+)
 
 
 def commands():
@@ -35,7 +45,7 @@ def commands():
         docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
         if command := re.search(r"^Command: +(.+)$", docstring, re.MULTILINE):
             found[path.stem] = command[1]
-    return found
+    return dict(sorted(found.items(), key=lambda each: each[0] not in LONGEST))
 
 
 def can_be_quick(name):
@@ -53,7 +63,7 @@ def run(name, command, quick):
     """Runs a study on one core.
 
     Returns:
-        Its name, whether it ended well, its seconds, and its last line.
+        Its name, whether it ended well, its seconds, and its verdict or last line.
     """
     *settings, _python, script = shlex.split(command)
     log, mark = BUILD / f"{name}.log", BUILD / f"{name}.done"
@@ -74,7 +84,9 @@ def run(name, command, quick):
     if well and not quick:
         mark.write_text(digest(name))
     lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    return name, well, time.monotonic() - start, lines[-1] if lines else ""
+    verdicts = [line for line in lines if line.startswith(VERDICTS)]
+    last = ([""] + lines + (verdicts if well else []))[-1]
+    return name, well, time.monotonic() - start, last
 
 
 def main(arguments=None):
@@ -99,7 +111,7 @@ def main(arguments=None):
         ]
     BUILD.mkdir(parents=True, exist_ok=True)
     print(f"{len(names)} studies to run, {AT_ONCE} at a time", flush=True)
-    failed = []
+    failed, begun = [], time.monotonic()
     with ThreadPoolExecutor(AT_ONCE) as pool:
         runs = [pool.submit(run, name, every[name], given.quick) for name in names]
         for count, done in enumerate(as_completed(runs), start=1):
@@ -109,6 +121,7 @@ def main(arguments=None):
             print(
                 f"{count}/{len(names)} {name}, {seconds:.0f} s: {how}{last}", flush=True
             )
+    print(f"{(time.monotonic() - begun) / 60:.0f} min", flush=True)
     if failed:
         print(f"failed: {', '.join(failed)}", file=sys.stderr)
     return len(failed)

@@ -8,15 +8,16 @@ Arms:    the shipped weights; the same architecture with random weights, anew fo
          seed; the pixels alone. Each feeds the same logistic regression (C = 1) on
          standardised features of the centre crop.
 Command: python studies/zoo_transfer.py
-Writes:  docs/studies/zoo_transfer.json
+Writes:  docs/studies/zoo_transfer.json and .png
 """
 
 import platform
 from importlib.metadata import version
-from pathlib import Path
 
 import keras
 import numpy as np
+from harness import publish
+from pictures import groups, legend_below, panels
 from scipy import stats
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -27,10 +28,8 @@ from hornbook.zoo.data.crops import centre_crops
 from hornbook.zoo.data.few_labels import draw_few
 from hornbook.zoo.data.hornbook_digits import POOL
 from hornbook.zoo.data.hornbook_photo_digits import photo_digits
-from hornbook.zoo.files import write_json
 from hornbook.zoo.weights import read_card, weight_ids
 
-OUT = Path(__file__).parents[1] / "docs/studies/zoo_transfer.json"
 SEEDS, LABELS = range(5), 5
 
 
@@ -88,6 +87,23 @@ def row(arms):
     }
 
 
+def picture(result):
+    """The arms of each backbone side by side."""
+    rows = result["rows"]
+    figure, [axes] = panels(1, width=2 + 1.8 * len(rows))
+    table = {
+        f"{arm} weights" if arm != "pixels" else arm: [
+            [100 * value for value in row[arm]["accuracies"]] for row in rows.values()
+        ]
+        for arm in ("shipped", "random", "pixels")
+    }
+    groups(axes, list(rows), table)
+    axes.set_xlim(-0.5, len(rows) - 0.5)
+    axes.set_ylabel("Test accuracy (%), 5 seeds: mean ± sd")
+    legend_below(figure, axes, columns=3)
+    return figure
+
+
 def main():
     """Measures all shipped weights in colour, and writes the figures."""
     rows = {}
@@ -95,18 +111,16 @@ def main():
         if read_card(weights_id)["input_shape"][-1] == 3:
             rows[weights_id] = row(measure(weights_id))
             print(weights_id, rows[weights_id], flush=True)
-    write_json(
-        OUT,
-        {
-            "command": "python studies/zoo_transfer.py",
-            "data": "hornbook_photo_digits, 1,000 test digits",
-            "labels_per_class": LABELS,
-            "seeds": list(SEEDS),
-            "machine": platform.processor() or platform.machine(),
-            "versions": {name: version(name) for name in ("keras", "scikit-learn")},
-            "rows": rows,
-        },
-    )
+    result = {
+        "command": "python studies/zoo_transfer.py",
+        "data": "hornbook_photo_digits, 1,000 test digits",
+        "labels_per_class": LABELS,
+        "seeds": list(SEEDS),
+        "machine": platform.processor() or platform.machine(),
+        "versions": {name: version(name) for name in ("keras", "scikit-learn")},
+        "rows": rows,
+    }
+    publish(result, picture(result), "zoo_transfer")
 
 
 if __name__ == "__main__":

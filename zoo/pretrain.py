@@ -1,4 +1,4 @@
-"""Pretrains GlyphNet on rendered letters: the script behind the shipped weights.
+"""Pretrains our backbones on rendered letters: the script behind the shipped weights.
 
     python -m hornbook.zoo.pretrain letters_rgb --out zoo
     python -m hornbook.zoo.pretrain letters_rgb --architecture glyphnet_small --out zoo
@@ -29,6 +29,7 @@ TAGS = ("letters_grey", "letters_rgb")
 EPOCHS = {
     "glyphnet": {"letters_grey": 12, "letters_rgb": 20},
     "glyphnet_small": {"letters_grey": 8, "letters_rgb": 8},
+    "resnet20": {"letters_rgb": 5},
 }
 BATCH_SIZE, RATE, WEIGHT_DECAY, SEED = 128, 4e-3, 2e-3, 0
 

@@ -46,7 +46,7 @@ def _evidence(entry):
             "figure": entry["figure"].format(**study.result),
             "seeds": len(study.result.get("seeds", ())) or None,
         }
-    rows = [_compare(study.arms, **pair) for pair in entry["compare"]]
+    rows = [_compare(study, **pair) for pair in entry["compare"]]
     unit, decimals = entry["unit"]
     figures = [
         f"{row['difference']:+.{decimals}f}"
@@ -63,8 +63,13 @@ def _evidence(entry):
     }
 
 
-def _compare(arms, arm, over, lower=False, **words):
-    ours, theirs = arms[arm], arms[over]
+def _compare(study, arm, over, lower=False, detail=None, **words):
+    ours, theirs = (
+        study.arms[name]
+        if detail is None
+        else [seed[detail] for seed in study.result["arms"][name]["details"]]
+        for name in (arm, over)
+    )
     difference = float(np.mean(np.subtract(ours, theirs)))
     return {
         "difference": difference,

@@ -5,6 +5,7 @@ import json
 import sys
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -78,7 +79,20 @@ def test_rule(evidence, rows, verdict):
 
 def test_lower_is_better_where_it_is_said(evidence):
     arms = {"ours": [1.0, 1.1, 1.3], "theirs": [2.0, 2.2, 2.5]}
-    row = evidence._compare(arms, arm="ours", over="theirs", lower=True)
+    study = SimpleNamespace(arms=arms)
+    row = evidence._compare(study, arm="ours", over="theirs", lower=True)
     assert row["better"]
     assert row["difference"] == pytest.approx(-1.1)
-    assert not evidence._compare(arms, arm="ours", over="theirs")["better"]
+    assert not evidence._compare(study, arm="ours", over="theirs")["better"]
+
+
+def test_a_detail_may_stand_for_the_number(evidence):
+    arms = {
+        "ours": {"details": [{"units": 3.0}, {"units": 4.5}]},
+        "theirs": {"details": [{"units": 1.0}, {"units": 2.0}]},
+    }
+    study = SimpleNamespace(
+        arms={"ours": [0.0, 0.1], "theirs": [9.0, 9.1]}, result={"arms": arms}
+    )
+    row = evidence._compare(study, arm="ours", over="theirs", detail="units")
+    assert row["difference"] == pytest.approx(2.25)
