@@ -4,7 +4,8 @@ A study is a script that makes a `Study` and calls `main`. Its docstring says wh
 claimed and by which rule the numbers decide; the verdict is computed, never typed.
 
     python studies/NAME.py           all seeds; writes docs/studies/NAME.json and .png
-    python studies/NAME.py --quick   two seeds, a look: build/studies/NAME/quick.png
+    python studies/NAME.py --quick   a look: two seeds, and fewer epochs where these
+                                     take long; build/studies/NAME/quick.png
 
 A cell that is done is not run again: a killed study goes on where it was. The cells lie
 in build/studies/NAME; a change of the study's file, or of one that it imports from this
@@ -67,7 +68,7 @@ class Study:
 
     def main(self):
         """Runs all cells, then compares, decides, draws and writes."""
-        quick = "--quick" in sys.argv[1:]
+        quick = is_quick()
         seeds = self.seeds[:2] if quick else self.seeds
         cells = {
             arm: [self._cell(number, arm, seed) for seed in seeds]
@@ -105,7 +106,8 @@ class Study:
 
     def _cell(self, number, arm, seed):
         digest = self._digest()
-        path = ROOT / f"build/studies/{self.name}/cells-{digest}/{number}-{seed}.json"
+        kind = "quick" if is_quick() else "cells"
+        path = ROOT / f"build/studies/{self.name}/{kind}-{digest}/{number}-{seed}.json"
         if path.is_file():
             return json.loads(path.read_text(encoding="utf-8"))
         value = self.arms[arm](seed)
@@ -125,6 +127,11 @@ class Study:
         beside = sorted(path for path in paths - {here} if path.parent == folder)
         text = b"".join(path.read_bytes() for path in beside)
         return hashlib.sha256(text).hexdigest()[:12]
+
+
+def is_quick():
+    """Whether this is but a look, of which nothing is published."""
+    return "--quick" in sys.argv[1:]
 
 
 def summarise(values, baseline):

@@ -18,14 +18,14 @@ from dataclasses import replace
 
 import keras
 from finetune_rates import development_draw
-from harness import Study
+from harness import Study, is_quick
 
 from hornbook.zoo.data.crops import centre_crops
 from hornbook.zoo.finetune.arms import ARMS
 from hornbook.zoo.finetune.train import find_rate, rate_curve, train_arm
 
 TASK, BACKBONE = ("hornbook_photo_digits", 3), "glyphnet.letters_rgb"
-BATCH = 32
+BATCH, EPOCHS = 32, 2 if is_quick() else 10
 DEFAULT = "the default, 0.03"
 AUTO = "auto: the steepest slope"
 
@@ -50,7 +50,7 @@ def accuracy(name, seed):
         replace(ARMS["thaw"], rate=rate),
         dataset,
         BACKBONE,
-        epochs=10,
+        epochs=EPOCHS,
         batch_size=BATCH,
         seed=seed,
     )
@@ -80,7 +80,7 @@ STUDY = Study(
     measure="Accuracy on development photo digits, 5 labels a class (%)",
     decide=decide,
     seeds=tuple(range(200, 205)),
-    setting="head first, then all at 0.1 of the rate; 10 epochs, batches of 32",
+    setting=f"head first, then all at 0.1 of the rate; {EPOCHS} epochs, batches of 32",
 )
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Runs the studies, two at a time, and goes on where it was killed.
 
     python studies/run.py [NAME ...]           all, or those named
-    python studies/run.py --quick [NAME ...]   of these the harness's, two seeds, a look
+    python studies/run.py --quick [NAME ...]   a look at the harness's: two seeds
     python studies/run.py --again [NAME ...]   those that are done, too
 
 A study is a script here whose docstring gives a `Command:`, which is what is run. It is

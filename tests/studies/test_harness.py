@@ -117,6 +117,10 @@ def test_quick_runs_two_seeds_and_publishes_nothing(study, tmp_path, monkeypatch
     assert {seed for _, seed in calls} == {0, 1}
     assert not list((tmp_path / "docs").iterdir())
     assert (tmp_path / "build/studies/toy/quick.png").is_file()
+    # A study may do less in a look, so its cells are not those of a whole run.
+    monkeypatch.setattr(sys, "argv", ["study"])
+    make().main()
+    assert len(calls) == 4 + 10
 
 
 def test_cells_may_tell_more_than_a_number(study, tmp_path):

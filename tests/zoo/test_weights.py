@@ -15,6 +15,7 @@ IDS = (
     "glyphnet.letters_grey",
     "glyphnet.letters_rgb",
     "glyphnet_small.letters_rgb",
+    "resnet20.letters_rgb",
 )
 
 
