@@ -105,8 +105,8 @@ def environments(count):
 def run_at_once(commands, envs, logs, seconds=240, until=lambda: False):
     """Runs processes side by side, of which none is left when it returns.
 
-    They are killed after some seconds, or as soon as `until` says so or one fails,
-    since that leaves the others waiting for it.
+    They are killed after some seconds, or as soon as `until` says so, or soon after one
+    fails: the others fail as well, or wait for it.
 
     Returns:
         The exit code, the output and the errors of each.
@@ -121,11 +121,11 @@ def run_at_once(commands, envs, logs, seconds=240, until=lambda: False):
                 )
         end = time.monotonic() + seconds
         codes = [None]
-        while None in codes and not any(codes) and time.monotonic() < end:
-            if until():
-                break
+        while None in codes and not until() and time.monotonic() < end:
             time.sleep(0.05)
             codes = [process.poll() for process in running]
+            if any(codes):
+                end = min(end, time.monotonic() + 20)
     finally:
         for process in running:
             process.kill()
