@@ -23,7 +23,7 @@ CATEGORIES = {
     "diagnosis": "Diagnosis",
     "callbacks": "Callbacks",
 }
-VERDICTS = ("holds", "partly", "not here", "measured")
+VERDICTS = ("holds", "partly", "not here", "measured", "tested")
 NEEDS = {
     "keras": "Keras and NumPy alone",
     "scipy": "SciPy",
@@ -54,6 +54,7 @@ def pages():
             shelves=[each for each in shelves if each[2]],
             recipes=recipes,
             verdicts=[v for v in VERDICTS if any(_verdict(r) == v for r in recipes)],
+            unmeasured=not all(_verdict(r) for r in recipes),
             needs=NEEDS,
         ),
     )
@@ -90,7 +91,7 @@ def _card(recipe):
 
 def _page(recipe):
     found = catalog.evidence().get(recipe.name)
-    study = measured.read(found["study"]) if found else None
+    study = measured.read(found["study"]) if found and "study" in found else None
     table = study_pages.table(study) if study else []
     speeds = speed.of(recipe.name)
     return fill(

@@ -65,7 +65,7 @@ class Recipe:
 
     @property
     def evidence(self):
-        """Its study's verdict and figure in one line."""
+        """Verdict and figure of its study, or what its test holds, in one line."""
         found = evidence().get(self.name)
         if not found:
             return UNMEASURED
@@ -90,7 +90,7 @@ def evidence():
     """What the studies say of the recipes, as `docs/site/evidence.py` wrote it.
 
     Returns:
-        Dict from a recipe's name to `study`, `verdict`, `figure` and `seeds`.
+        Dict from a recipe's name to `study` or `test`, `verdict`, `figure` and `seeds`.
     """
     path = Path(__file__).with_name("evidence.json")
     return json.loads(path.read_text(encoding="utf-8"))
