@@ -1,7 +1,8 @@
 """Runs the studies, two at a time, and goes on where it was killed.
 
     python studies/run.py [NAME ...]           all, or those named
-    python studies/run.py --quick [NAME ...]   a look at the harness's: two seeds
+    python studies/run.py --quick [NAME ...]   a look at the harness's: two seeds, but
+                                               for the ladder
     python studies/run.py --again [NAME ...]   those that are done, too
 
 A study is a script here whose docstring gives a `Command:`, which is what is run. It is
@@ -37,6 +38,9 @@ LONGEST = (
     "rate_auto",
 )
 
+# A look at it takes six minutes, for it fine-tunes and lets vote 18 backbones.
+LONG_EVEN_SO = ("augmentation_ladder",)
+
 
 def commands():
     """The command of each study, by its name."""
@@ -49,8 +53,9 @@ def commands():
 
 
 def can_be_quick(name):
-    """Whether a study is the harness's, which knows `--quick`."""
-    return "STUDY.main()" in (HERE / f"{name}.py").read_text(encoding="utf-8")
+    """Whether a study is the harness's, which knows `--quick`, and short then."""
+    harness = "STUDY.main()" in (HERE / f"{name}.py").read_text(encoding="utf-8")
+    return harness and name not in LONG_EVEN_SO
 
 
 def digest(name):

@@ -87,4 +87,6 @@ def test_finds_the_studies_of_the_house():
     commands = runpy.run_path(str(STUDIES / "run.py"))["commands"]()
     assert commands["lbfgs"] == "python studies/lbfgs.py"
     assert commands["curve_verdicts"].startswith("KERAS_BACKEND=torch python")
+    quick = runpy.run_path(str(STUDIES / "run.py"))["can_be_quick"]
+    assert quick("lsuv") and not quick("augmentation_ladder") and not quick("lbfgs")
     assert not set(commands) & {"harness", "mlp", "optimizers", "pictures", "run"}
