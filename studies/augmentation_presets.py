@@ -21,7 +21,7 @@ import functools
 
 import keras
 import numpy as np
-from harness import Study, by_signs, lead
+from harness import Study, by_signs, is_quick, lead
 from pictures import COLOURS, dots, panels
 from renew import renew
 
@@ -30,7 +30,8 @@ from hornbook.zoo.data.few_labels import draw_few
 from hornbook.zoo.data.sources import read_source
 
 SETS = {"grey": "tfds:hornbook_digits", "photo": "tfds:hornbook_photo_digits"}
-SIZE, LABELS, EPOCHS, BATCH, RATE = 24, 20, 60, 25, 3e-3
+SIZE, LABELS, BATCH, RATE = 24, 20, 25, 3e-3
+EPOCHS = 15 if is_quick() else 60
 NONE, DIGITS, MIRRORED = "none", "digits", ("light", "strong", "imagenet_train")
 UNMIRRORED = "light, not mirrored"
 PRESETS = {
