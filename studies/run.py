@@ -37,8 +37,7 @@ LONGEST = (
     "input_statistics",
     "rate_auto",
 )
-
-# A look at it takes six minutes, for it fine-tunes and lets vote 18 backbones.
+# A look at it takes ten minutes, for it fine-tunes 18 backbones and lets them vote.
 LONG_EVEN_SO = ("augmentation_ladder",)
 
 
