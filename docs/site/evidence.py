@@ -72,11 +72,16 @@ def _compare(study, arm, over, lower=False, detail=None, **words):
         else [seed[detail] for seed in study.result["arms"][name]["details"]]
         for name in (arm, over)
     )
-    difference = float(np.mean(np.subtract(ours, theirs)))
+    differences = np.subtract(ours, theirs)
+    difference = float(differences.mean())
+    if np.ptp(differences) > 0:
+        p = float(stats.ttest_rel(ours, theirs).pvalue)
+    else:  # the same in each seed: there is no spread to test by
+        p = float(not differences.any())
     return {
         "difference": difference,
         "better": difference < 0 if lower else difference > 0,
-        "p": float(stats.ttest_rel(ours, theirs).pvalue),
+        "p": p,
         "as": words.get("as", over),
     }
 

@@ -49,11 +49,11 @@ def test_each_entry_is_of_a_recipe():
 def test_the_figure_is_the_studys(evidence):
     study = json.loads((ROOT / "docs/studies/input_statistics.json").read_text())
     arms = study["arms"]
-    gain = arms["PCAWhitening"]["mean"] - arms["raw measurements"]["mean"]
-    line = catalog.find("pca_whitening").evidence
+    gain = arms["MinMaxScaling"]["mean"] - arms["raw measurements"]["mean"]
+    line = catalog.find("min_max_scaling").evidence
     assert line.startswith(f"partly: {gain:+.1f} points against raw measurements; ")
     assert line.endswith(f"{len(study['seeds'])} seeds")
-    assert f"(p = {arms['PCAWhitening']['p']:.2f})" in line
+    assert f"(p = {arms['MinMaxScaling']['p']:.2f})" in line
 
 
 def test_without_a_study_it_says_so(monkeypatch):
@@ -105,3 +105,9 @@ def test_a_detail_may_stand_for_the_number(evidence):
     )
     row = evidence._compare(study, arm="ours", over="theirs", detail="units")
     assert row["difference"] == pytest.approx(2.25)
+
+
+def test_what_is_the_same_in_each_seed_is_certain(evidence):
+    study = SimpleNamespace(arms={"a": [1.0, 2.0], "b": [1.0, 2.0], "c": [2.0, 3.0]})
+    assert evidence._compare(study, arm="a", over="b")["p"] == 1
+    assert evidence._compare(study, arm="c", over="b")["p"] == 0
