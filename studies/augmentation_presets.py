@@ -23,7 +23,7 @@ import keras
 import numpy as np
 from harness import Study, by_signs, is_quick, lead
 from pictures import COLOURS, dots, panels
-from renew import renew
+from small_nets import renew
 
 from hornbook.recipes.augmentation.image_augmentation import ImageAugmentation
 from hornbook.zoo.data.few_labels import draw_few

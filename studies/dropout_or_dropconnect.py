@@ -30,8 +30,8 @@ import numpy as np
 from harness import Study, by_signs, lead, summarise
 from mlp import digits
 from pictures import COLOURS, groups, legend_below, panels
-from renew import renew
 from scipy.special import log_softmax
+from small_nets import renew
 
 from hornbook.recipes.layers.drop_connect import DropConnect
 

@@ -24,7 +24,7 @@ from pictures import COLOURS, dots, panels
 
 from hornbook.recipes.diagnosis.layer_probe import LayerProbe
 
-EPOCHS, COUNT, DROP = 40, 300, 0.5
+EPOCHS, COUNT, BATCH, DROP = 40, 300, 30, 0.5
 PLAIN, NORM, DROPOUT = "neither", "BatchNormalization", "Dropout"
 AFTER, BEFORE = "both, dropout after", "both, dropout before"
 
@@ -52,8 +52,10 @@ def arm(kind, seed):
     model = keras.Sequential([keras.Input((64,)), *block(kind), *block(kind)])
     model.add(keras.layers.Dense(10))
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(keras.optimizers.Adam(3e-3), loss)
-    model.fit(x, y, batch_size=30, epochs=EPOCHS, verbose=0)
+    # To compile by XLA takes longer than to train.
+    compiled = {"jit_compile": False, "steps_per_execution": COUNT // BATCH}
+    model.compile(keras.optimizers.Adam(3e-3), loss, **compiled)
+    model.fit(x, y, batch_size=BATCH, epochs=EPOCHS, verbose=0)
     guesses = model.predict(test_x, batch_size=500, verbose=0).argmax(axis=1)
     found = LayerProbe(x.astype("float32"))(model).values()
     ratios = [

@@ -33,7 +33,7 @@ import numpy as np
 from harness import Study, by_signs, lead
 from mlp import digits
 from pictures import COLOURS, band, dots, panels
-from renew import renew
+from small_nets import renew
 
 from hornbook.recipes.callbacks.snapshot_ensemble import SnapshotEnsemble
 from hornbook.recipes.data.seeded_batches import SeededBatches

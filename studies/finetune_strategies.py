@@ -9,7 +9,8 @@ Source:  the study notes, section "transfer learning"; Howard and Ruder, "Univer
 Data:    the embedded digits over photographs, 10 labels a class, 1,000 test digits;
          glyphnet.letters_rgb, 20 epochs in batches of 16, no augmentation. Each way has
          the best of four rates, by two other draws of labels and what these leave of
-         the training pool.
+         the training pool. (The rates went from 0.001 to 0.03 at first, and four ways
+         took the highest; they go from 0.003 to 0.1 since.)
 Rule:    four signs: all at 0.1 of the head's rate, head first, block after block and
          rates that fall with depth each beat one rate for all, p < 0.05. Holds, if all;
          partly, if some; not here, if none.
@@ -32,7 +33,9 @@ from hornbook.zoo.data.hornbook_photo_digits import photo_digits
 
 BACKBONE, LABELS, BATCH = "glyphnet.letters_rgb", 10, 16
 EPOCHS = 4 if is_quick() else 20
-RATES, OTHERS = (1e-3, 3e-3, 1e-2, 3e-2), (100,) if is_quick() else (100, 101)
+RATES, OTHERS = (3e-3, 1e-2, 3e-2, 1e-1), (100, 101)
+if is_quick():
+    RATES, OTHERS = RATES[1:3], OTHERS[:1]
 ONE = "all at one rate"
 WAYS = {
     ONE: {"strategy": "full", "backbone_rate": 1.0},

@@ -224,7 +224,7 @@ def draw(result):
             row["mean"], place - 0.12, xerr=row["sd"], fmt="D", color=colour, capsize=4
         )
     axes.set_yticks(range(len(arms)), list(arms))
-    axes.invert_yaxis()
+    axes.set_ylim(len(arms) - 0.5, -0.5)
     axes.set_xlabel(f"{result['measure']}: {len(result['seeds'])} seeds, mean ± sd")
     axes.grid(axis="x", alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)

@@ -20,9 +20,9 @@ import functools
 import keras
 import numpy as np
 from harness import Study
-from renew import in_one_go, renew
 from sklearn.datasets import load_wine
 from sklearn.model_selection import train_test_split
+from small_nets import in_one_go, renew
 
 from hornbook.recipes.layers.lda_projection import LDAProjection
 from hornbook.recipes.layers.min_max_scaling import MinMaxScaling

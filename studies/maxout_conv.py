@@ -21,8 +21,8 @@ import functools
 
 import keras
 import numpy as np
-from harness import Study, by_signs, lead
-from renew import renew
+from harness import Study, by_signs, is_quick, lead
+from small_nets import renew
 
 from hornbook.recipes.layers.maxout_conv2d import MaxoutConv2D
 from hornbook.zoo.data.crops import centre_crops, random_crops
@@ -30,7 +30,7 @@ from hornbook.zoo.data.few_labels import draw_few
 from hornbook.zoo.data.sources import read_source
 
 DATA, WHOLE, SIZE, LABELS, TO_CHOOSE = "tfds:hornbook_photo_digits", 28, 24, 40, 197
-EPOCHS, BATCH, RATES = 30, 25, (1e-3, 3e-3, 1e-2)
+EPOCHS, BATCH, RATES = 6 if is_quick() else 30, 25, (1e-3, 3e-3, 1e-2)
 RELU, FILTERS, PARAMETERS = "ReLU", "Maxout, as many filters", "Maxout, as many weights"
 WIDTHS = {RELU: (16, 32, 64), FILTERS: (16, 32, 64), PARAMETERS: (12, 23, 44)}
 

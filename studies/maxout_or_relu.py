@@ -24,7 +24,7 @@ import numpy as np
 from harness import Study, by_signs, lead, summarise
 from mlp import digits
 from pictures import COLOURS, groups, legend_below, panels
-from renew import renew
+from small_nets import renew
 
 from hornbook.recipes.layers.maxout import Maxout
 

@@ -27,8 +27,8 @@ import numpy as np
 from harness import Study, by_signs, lead, summarise
 from mlp import digits
 from pictures import COLOURS, dots, panels
-from renew import in_one_go
 from sklearn.linear_model import LogisticRegression
+from small_nets import in_one_go
 
 from hornbook.recipes.regularizers.elastic_net import ElasticNet
 from hornbook.recipes.regularizers.group_lasso import GroupLasso

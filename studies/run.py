@@ -25,7 +25,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 BUILD = HERE.parent / "build/studies"
-SHARED = ("harness.py", "mlp.py", "optimizers.py", "renew.py")
+SHARED = ("harness.py", "mlp.py", "optimizers.py", "small_nets.py")
 AT_ONCE = 2
 VERDICTS = tuple(f"{verdict}: " for verdict in ("holds", "partly", "not here"))
 # They begin first, so that none of them is left to run alone at the end.
@@ -37,8 +37,8 @@ LONGEST = (
     "input_statistics",
     "rate_auto",
 )
-# A look at it takes ten minutes, for it fine-tunes 18 backbones and lets them vote.
-LONG_EVEN_SO = ("augmentation_ladder",)
+# A look at one takes six minutes or more: they train 18 and 60 nets that are costly.
+LONG_EVEN_SO = ("augmentation_ladder", "finetune_rates")
 
 
 def commands():

@@ -24,8 +24,8 @@ import numpy as np
 from augmentation_presets import BATCH, EPOCHS, LABELS, SETS, SIZE, build, traced
 from harness import Study, by_signs, lead
 from pictures import groups, legend_below, panels
-from renew import renew
 from scipy import ndimage
+from small_nets import renew
 
 from hornbook.recipes.augmentation.random_crop import RandomCrop
 from hornbook.recipes.augmentation.random_resized_crop import RandomResizedCrop

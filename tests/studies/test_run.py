@@ -30,7 +30,7 @@ def runner(tmp_path, monkeypatch):
     folder = tmp_path / "studies"
     folder.mkdir()
     (folder / "run.py").write_text((STUDIES / "run.py").read_text())
-    for name in ("harness", "mlp", "optimizers", "renew"):
+    for name in ("harness", "mlp", "optimizers", "small_nets"):
         (folder / f"{name}.py").write_text('"""Shared."""\n')
     for name in ("first", "second"):
         text = STUDY.format(name=name, body=COUNTS.format(name=name))
