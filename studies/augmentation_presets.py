@@ -31,7 +31,7 @@ from hornbook.zoo.data.sources import read_source
 
 SETS = {"grey": "tfds:hornbook_digits", "photo": "tfds:hornbook_photo_digits"}
 SIZE, LABELS, BATCH, RATE = 24, 20, 25, 3e-3
-EPOCHS = 15 if is_quick() else 60
+EPOCHS = 8 if is_quick() else 60
 NONE, DIGITS, MIRRORED = "none", "digits", ("light", "strong", "imagenet_train")
 UNMIRRORED = "light, not mirrored"
 PRESETS = {

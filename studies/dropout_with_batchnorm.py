@@ -21,6 +21,7 @@ import numpy as np
 from harness import Study, by_signs, lead
 from mlp import digits
 from pictures import COLOURS, dots, panels
+from small_nets import in_one_go, renew
 
 from hornbook.recipes.diagnosis.layer_probe import LayerProbe
 
@@ -45,9 +46,8 @@ def block(kind):
     }[kind]
 
 
-def arm(kind, seed):
-    """Test accuracy in %; running variances over those of the training set at test."""
-    x, y, test_x, test_y = digits(seed, train=COUNT)
+def build(kind, seed=0):
+    """The net of a kind, compiled."""
     keras.utils.set_random_seed(seed)
     model = keras.Sequential([keras.Input((64,)), *block(kind), *block(kind)])
     model.add(keras.layers.Dense(10))
@@ -55,13 +55,22 @@ def arm(kind, seed):
     # To compile by XLA takes longer than to train.
     compiled = {"jit_compile": False, "steps_per_execution": COUNT // BATCH}
     model.compile(keras.optimizers.Adam(3e-3), loss, **compiled)
-    model.fit(x, y, batch_size=BATCH, epochs=EPOCHS, verbose=0)
+    return model
+
+
+traced = functools.cache(build)
+
+
+def arm(kind, seed):
+    """Test accuracy in %; running variances over those of the training set at test."""
+    x, y, test_x, test_y = digits(seed, train=COUNT)
+    model = renew(traced(kind), build(kind, seed))
+    in_one_go(model, x, y, BATCH, EPOCHS, seed)
     guesses = model.predict(test_x, batch_size=500, verbose=0).argmax(axis=1)
     found = LayerProbe(x.astype("float32"))(model).values()
     ratios = [
         each["running_variance_ratio"] for each in found if "running_mean_gap" in each
     ]
-    keras.utils.clear_session()  # else the graphs of all cells stay in memory
     return 100 * np.mean(guesses == test_y), {"ratios": np.round(ratios, 3).tolist()}
 
 

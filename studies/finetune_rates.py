@@ -11,7 +11,8 @@ Rule:    the one rate that was tried with all ways, 0.01, costs a way what its m
          more than a point; partly, if on one; not here, if on none.
 Change:  rates further off: a way's own lie within a factor of ten; another optimizer.
 Command: python studies/finetune_rates.py
-Writes:  docs/studies/finetune_rates.json and .png; zoo/finetune/arms.py holds the rates.
+Writes:  docs/studies/finetune_rates.json and .png; the rates stand in
+         zoo/finetune/arms.py.
 """
 
 import functools

@@ -35,7 +35,7 @@ BACKBONE, LABELS, BATCH = "glyphnet.letters_rgb", 10, 16
 EPOCHS = 4 if is_quick() else 20
 RATES, OTHERS = (3e-3, 1e-2, 3e-2, 1e-1), (100, 101)
 if is_quick():
-    RATES, OTHERS = RATES[1:3], OTHERS[:1]
+    RATES = RATES[1:2]
 ONE = "all at one rate"
 WAYS = {
     ONE: {"strategy": "full", "backbone_rate": 1.0},
@@ -77,6 +77,8 @@ def accuracy(way, rate, seed, scored=None):
 @functools.cache
 def best_rate(way):
     """By the mean over other draws."""
+    if len(RATES) == 1:
+        return RATES[0]
     means = [np.mean([accuracy(way, rate, seed) for seed in OTHERS]) for rate in RATES]
     return RATES[int(np.argmax(means))]
 

@@ -24,7 +24,7 @@ import functools
 
 import keras
 import numpy as np
-from harness import Study, by_signs, lead, summarise
+from harness import Study, by_signs, is_quick, lead, summarise
 from mlp import digits
 from pictures import COLOURS, dots, panels
 from sklearn.linear_model import LogisticRegression
@@ -36,6 +36,7 @@ from hornbook.recipes.regularizers.regularize import regularize
 from hornbook.recipes.regularizers.smooth_l1 import SmoothL1
 
 EPOCHS, BATCH, TRAIN, NEAR, OTHER = 20, 50, 1000, 1e-3, 100
+FACTORS = 2 if is_quick() else 5
 KINDS = {  # the penalty, and the least of its factors
     "none": (None, 0),
     "L2": (keras.regularizers.L2, 1e-4),
@@ -82,7 +83,7 @@ def factor(kind):
     least = KINDS[kind][1]
     chosen = data(OTHER)[1]
     plain, best = accuracy(trained("none", 0, OTHER), *chosen), least
-    for step in range(5) if least else ():
+    for step in range(FACTORS) if least else ():
         strength = least * 10 ** (step / 2)
         if accuracy(trained(kind, strength, OTHER), *chosen) >= plain - 1:
             best = strength

@@ -34,7 +34,8 @@ LONGEST = (
     "finetune_arms",
     "finetune_rates",
     "curve_verdicts",
-    "input_statistics",
+    "transfer_depth",
+    "finetune_strategies",
     "rate_auto",
 )
 # A look at one takes six minutes or more: they train 18 and 60 nets that are costly.

@@ -35,7 +35,7 @@ import functools
 
 import keras
 import numpy as np
-from harness import Study, by_signs, lead, summarise
+from harness import Study, by_signs, is_quick, lead, summarise
 from pictures import COLOURS, band, dots, panels, plain_log
 
 from hornbook.recipes.optimizers.layerwise_learning_rate import LayerwiseLearningRate
@@ -53,6 +53,8 @@ LABELS, FEW_AND_MANY = (1, 5, 20, 50), (5, 50)
 RATIOS = (1, 1 / 3, 0.1, 1 / 30, 0)
 RATES, FIRST = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1), 1e-2
 STEPS, BATCH = 100, 32
+if is_quick():
+    RATES, STEPS = (FIRST,), 20
 CHOOSING, LONGER = 100, 3  # another seed; times as many batches
 SCRATCH, TENTH, WHOLE, FROZEN = (0, 0.1), (ALL, 0.1), (ALL, 1), (ALL, 0)
 # How many parts are transferred, the part of the rate that they have, at which labels.
