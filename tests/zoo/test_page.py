@@ -1,15 +1,7 @@
-import doctest
-
 import jinja2
 import pytest
 
 from hornbook.zoo import page
-
-
-def test_examples():
-    result = doctest.testmod(page)
-    assert result.attempted == 3
-    assert result.failed == 0
 
 
 def test_what_is_shown_is_escaped_and_what_is_missing_is_told(tmp_path):

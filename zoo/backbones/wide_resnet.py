@@ -27,7 +27,7 @@ def wide_resnet(depth=16, width=4, dropout=0.3, input_shape=(32, 32, 3), name=No
     Example:
 
     >>> wide_resnet().output_shape, wide_resnet().count_params()
-    ((None, 256), 2748208)
+    ((None, 256), 2749936)
     """
     if depth < 10 or (depth - 4) % 6:
         raise ValueError(f"`depth` must be 6n + 4, n >= 1. Received: depth={depth}")

@@ -1,4 +1,3 @@
-import doctest
 import subprocess
 import sys
 import warnings
@@ -79,12 +78,6 @@ def arm(title, accuracies):
         "mean": accuracies.mean(),
         "sd": sd,
     }
-
-
-def test_examples():
-    result = doctest.testmod(plots)
-    assert result.attempted > 0
-    assert result.failed == 0
 
 
 def test_imports_neither_keras_nor_pyplot():

@@ -1,5 +1,4 @@
 import csv
-import doctest
 import html
 import json
 import math
@@ -159,12 +158,6 @@ def read(folder):
     path = report.write_report(folder)
     assert path == folder / "report.html"
     return Page(path.read_text(encoding="utf-8"))
-
-
-def test_examples():
-    result = doctest.testmod(report)
-    assert result.attempted > 0
-    assert result.failed == 0
 
 
 def test_imports_neither_keras_nor_matplotlib():
