@@ -16,6 +16,7 @@ Rule:    holds, if of the held-out runs of each of the eight conditions more are
          that condition than as any other; partly, if of more than half of the eight;
          else not here. (Added when the runs were known: before, the study had figures
          and no verdict.)
+Change:  larger nets on pictures, of whose curves none was fitted.
 Command: KERAS_BACKEND=torch python studies/curve_verdicts.py
 Writes:  docs/studies/curve_verdicts.json and .png, and the runs in curves.json. A run
          that is done is not trained again: its curves lie in build/studies.
@@ -29,7 +30,7 @@ from dataclasses import dataclass
 
 import keras
 import numpy as np
-from harness import OUT, ROOT, provenance
+from harness import OUT, ROOT, provenance, publish
 from sklearn import datasets
 from sklearn.preprocessing import StandardScaler
 
@@ -402,17 +403,15 @@ def main():
         "because": because,
         **provenance(),
     }
-    write_json(OUT / "curve_verdicts.json", result)
-    with replacing(OUT / "curve_verdicts.png") as new:
-        draw(result, held_out, new)
+    publish(result, draw(result, held_out), "curve_verdicts")
     print(f"{kind}: {because}")
 
 
-def draw(result, held_out, path):
+def draw(result, held_out):
     """The confusion matrix beside one held-out run of each condition."""
     from matplotlib.figure import Figure
 
-    figure = Figure((15, 6.5), layout="constrained")
+    figure = Figure((13, 5.8), layout="constrained")
     left, right = figure.subfigures(1, 2, width_ratios=(1, 1.25))
     axes = left.subplots()
     counts = np.array(result["held_out"]["counts"])
@@ -441,7 +440,7 @@ def draw(result, held_out, path):
         panel.set_yscale("log")
         panel.spines[["top", "right"]].set_visible(False)
     right.suptitle("training (blue) and validation loss (orange, dashed)", fontsize=12)
-    figure.savefig(path, dpi=110, format="png")
+    return figure
 
 
 if __name__ == "__main__":

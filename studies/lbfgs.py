@@ -9,6 +9,8 @@ Work:    evaluations of the loss's gradient over the whole set; those of L-BFGS'
          the training loss of other seeds.
 Rule:    holds, if at every amount of work L-BFGS has the lower training loss in each of
          the seeds. The test accuracy is shown beside it, and decides nothing.
+Change:  a set too large for one batch, where Adam has made many steps before L-BFGS has
+         made one.
 Command: python studies/lbfgs.py
 Writes:  docs/studies/lbfgs.json and .png
 """
