@@ -72,7 +72,7 @@ def arm(task, way, seed):
         directory=str(ROOT / "build/studies/finetune_rates/searches"),
         project_name=f"{task}-{way}-{seed}",
     )
-    search.search(verbose=0)
+    search.search()
     trials = search.oracle.get_best_trials(len(RATES[way]))
     found = {t.hyperparameters["rate"]: round(100 * t.score, 2) for t in trials}
     return max(found.values()), {"rates": {f"{r:g}": found[r] for r in sorted(found)}}
