@@ -61,6 +61,7 @@ def main():
         axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.2))
     figure.axes[0].set_ylabel("rate, as a part of the highest")
     figure.savefig(OUT, dpi=110)
+    print(f"drawn: {OUT.name}")
 
 
 if __name__ == "__main__":
