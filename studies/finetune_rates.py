@@ -21,6 +21,7 @@ from dataclasses import replace
 import numpy as np
 from harness import ROOT, Study, by_signs
 from pictures import COLOURS, dots, panels, plain_log
+from tables import NAMES
 
 from hornbook.tuning.arm_rate import ArmRate
 from hornbook.zoo.data.few_labels import draw_few
@@ -39,7 +40,7 @@ TASKS = {
     "hornbook_photo_digits": ("glyphnet.letters_rgb", 3),
     "hornbook_digits": ("glyphnet.letters_grey", 1),
 }
-TITLES = {"hornbook_photo_digits": "photo digits", "hornbook_digits": "grey digits"}
+TITLES = {task: NAMES[f"tfds:{task}"] for task in TASKS}
 LABELS_PER_CLASS = 5
 
 

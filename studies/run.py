@@ -1,8 +1,8 @@
 """Runs the studies, two at a time, and goes on where it was killed.
 
     python studies/run.py [NAME ...]           all, or those named
-    python studies/run.py --quick [NAME ...]   a look at the harness's: two seeds, but
-                                               for the ladder
+    python studies/run.py --quick [NAME ...]   a look at the harness's, two seeds, but
+                                               for the two that are long even so
     python studies/run.py --again [NAME ...]   those that are done, too
 
 A study is a script here whose docstring gives a `Command:`, which is what is run. It is
