@@ -56,7 +56,7 @@ docs: $(VENV)/.made-docs ## the site, into build/site
 	$(BIN)/python docs/site/build.py
 
 table: $(VENV)/.made-dev ## renew the zoo's table of backbones (builds each once, minutes)
-	$(BIN)/python -m hornbook.zoo.catalog.make
+	$(BIN)/python -m hornbook.zoo.backbones.make_table
 
 lint: $(VENV)/.made-dev ## ruff
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .

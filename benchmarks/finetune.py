@@ -45,9 +45,9 @@ SIDES = ("guide", "ours")
 
 def read_data():
     """Training, validation and test examples, 32 pixels a side."""
-    from hornbook.zoo.data.crops import centre_crops
-    from hornbook.zoo.data.hornbook_digits import POOL
-    from hornbook.zoo.data.hornbook_photo_digits import photo_digits
+    from hornbook.zoo.data.arrays.crops import centre_crops
+    from hornbook.zoo.data.builders.hornbook_digits import POOL
+    from hornbook.zoo.data.builders.hornbook_photo_digits import photo_digits
 
     images, labels = photo_digits()
     crops = centre_crops(images, 32)

@@ -77,7 +77,7 @@ def glyphnet():
     from sklearn.datasets import load_digits
 
     from hornbook.recipes.optimizers import LayerwiseLearningRate
-    from hornbook.zoo.weights import load_backbone
+    from hornbook.zoo.backbones.shipped_weights import load_backbone
 
     x, y = load_digits(return_X_y=True)
     x = np.kron(x.reshape(-1, 8, 8) * (255 / 16), np.ones((4, 4)))[..., None]

@@ -45,7 +45,7 @@ def classifier(size, seed):
     import keras
     from keras import layers
 
-    from hornbook.zoo.glyphnet import glyphnet
+    from hornbook.zoo.backbones.glyphnet import glyphnet
 
     keras.utils.set_random_seed(seed)
     backbone = glyphnet((size, size, 3), widths=(16, 32, 64))

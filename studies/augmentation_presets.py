@@ -26,8 +26,8 @@ from pictures import COLOURS, dots, panels
 from small_nets import renew
 
 from hornbook.recipes.augmentation.image_augmentation import ImageAugmentation
-from hornbook.zoo.data.few_labels import draw_few
-from hornbook.zoo.data.sources import read_source
+from hornbook.zoo.data.arrays.few_labels import draw_few
+from hornbook.zoo.data.dataset import read_source
 
 SETS = {"grey": "tfds:hornbook_digits", "photo": "tfds:hornbook_photo_digits"}
 SIZE, LABELS, BATCH, RATE = 24, 20, 25, 3e-3

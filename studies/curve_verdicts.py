@@ -34,9 +34,9 @@ from harness import OUT, ROOT, provenance, publish
 from sklearn import datasets
 from sklearn.preprocessing import StandardScaler
 
+from hornbook.files import atomic_write, write_json
 from hornbook.recipes.diagnosis.verdict import CONDITIONS as NAMES
 from hornbook.recipes.diagnosis.verdict import verdict
-from hornbook.zoo.files import replacing, write_json
 
 FACTORS = 10 ** np.linspace(-0.6, 0.6, 49)  # of a limit, while it is fitted
 SWEEPS = 3  # over the limits
@@ -371,7 +371,7 @@ def main():
     """Trains what is not kept, fits the limits, tests them, draws and writes."""
     kept = [cell(*run) for run in runs()]
     lines = ",\n".join(json.dumps(run, separators=(",", ":")) for run in kept)
-    with replacing(OUT / "curves.json") as new:
+    with atomic_write(OUT / "curves.json") as new:
         new.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
 
     to_fit = [run for run in kept if not run["held_out"]]

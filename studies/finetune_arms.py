@@ -19,8 +19,8 @@ from harness import ROOT, by_signs, provenance, publish, summarise
 from pictures import COLOURS, dots, panels
 from tables import NAMES
 
-from hornbook.zoo.finetune.compare import compare_arms
-from hornbook.zoo.finetune.job import Job
+from hornbook.zoo.runs.compare import compare_arms
+from hornbook.zoo.runs.config import Job
 
 PHOTO = {"data": "tfds:hornbook_photo_digits", "backbone": "glyphnet.letters_rgb"}
 GREY = {"data": "tfds:hornbook_digits", "backbone": "glyphnet.letters_grey"}

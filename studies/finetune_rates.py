@@ -24,8 +24,8 @@ from pictures import COLOURS, dots, panels, plain_log
 from tables import NAMES
 
 from hornbook.tuning.arm_rate import ArmRate
-from hornbook.zoo.data.few_labels import draw_few
-from hornbook.zoo.data.sources import load_dataset
+from hornbook.zoo.data.arrays.few_labels import draw_few
+from hornbook.zoo.data.dataset import load_dataset
 from hornbook.zoo.finetune.arms import ARMS
 
 RATES = {

@@ -26,10 +26,10 @@ import numpy as np
 from harness import Study, by_signs, is_quick, lead
 
 from hornbook.zoo import fine_tune
-from hornbook.zoo.data.crops import centre_crops
-from hornbook.zoo.data.few_labels import draw_few
-from hornbook.zoo.data.hornbook_digits import POOL
-from hornbook.zoo.data.hornbook_photo_digits import photo_digits
+from hornbook.zoo.data.arrays.crops import centre_crops
+from hornbook.zoo.data.arrays.few_labels import draw_few
+from hornbook.zoo.data.builders.hornbook_digits import POOL
+from hornbook.zoo.data.builders.hornbook_photo_digits import photo_digits
 
 BACKBONE, LABELS, BATCH = "glyphnet.letters_rgb", 10, 16
 EPOCHS = 4 if is_quick() else 20

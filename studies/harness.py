@@ -26,7 +26,7 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
-from hornbook.zoo.files import replacing, write_json
+from hornbook.files import atomic_write, write_json
 
 ROOT = Path(__file__).parents[1]
 OUT = ROOT / "docs/studies"
@@ -195,7 +195,7 @@ def provenance():
 def publish(result, figure, name, folder=OUT):
     """Writes a result as JSON, and its picture beside it."""
     write_json(folder / f"{name}.json", result)
-    with replacing(folder / f"{name}.png") as new:
+    with atomic_write(folder / f"{name}.png") as new:
         save(figure, new)
 
 

@@ -25,9 +25,9 @@ from harness import Study, by_signs, is_quick, lead
 from small_nets import renew
 
 from hornbook.recipes.layers.maxout_conv2d import MaxoutConv2D
-from hornbook.zoo.data.crops import centre_crops, random_crops
-from hornbook.zoo.data.few_labels import draw_few
-from hornbook.zoo.data.sources import read_source
+from hornbook.zoo.data.arrays.crops import centre_crops, random_crops
+from hornbook.zoo.data.arrays.few_labels import draw_few
+from hornbook.zoo.data.dataset import read_source
 
 DATA, WHOLE, SIZE, LABELS, TO_CHOOSE = "tfds:hornbook_photo_digits", 28, 24, 40, 197
 EPOCHS, BATCH, RATES = 30, 25, (1e-3, 3e-3, 1e-2)

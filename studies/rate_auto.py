@@ -20,7 +20,7 @@ import keras
 from finetune_rates import development_draw
 from harness import Study, is_quick
 
-from hornbook.zoo.data.crops import centre_crops
+from hornbook.zoo.data.arrays.crops import centre_crops
 from hornbook.zoo.finetune.arms import ARMS
 from hornbook.zoo.finetune.train import find_rate, rate_curve, train_arm
 

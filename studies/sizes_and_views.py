@@ -34,9 +34,9 @@ from hornbook.recipes.inference.full_image_view import FullImageView
 from hornbook.recipes.inference.multi_scale_views import MultiScaleViews
 from hornbook.recipes.inference.ten_crop import TenCrop
 from hornbook.recipes.inference.voting_model import VotingModel
-from hornbook.zoo.data.crops import centre_crops
-from hornbook.zoo.data.few_labels import draw_few
-from hornbook.zoo.data.sources import read_source
+from hornbook.zoo.data.arrays.crops import centre_crops
+from hornbook.zoo.data.arrays.few_labels import draw_few
+from hornbook.zoo.data.dataset import read_source
 
 WHOLE, ZOOMS = 28, (0.6, 1.5)
 TRAININGS = {

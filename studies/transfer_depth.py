@@ -39,12 +39,12 @@ from harness import Study, by_signs, is_quick, lead, summarise
 from pictures import COLOURS, band, dots, panels, plain_log
 
 from hornbook.recipes.optimizers.layerwise_learning_rate import LayerwiseLearningRate
-from hornbook.zoo.data.crops import centre_crops, random_crops
-from hornbook.zoo.data.few_labels import draw_few
-from hornbook.zoo.data.hornbook_digits import POOL
-from hornbook.zoo.data.hornbook_photo_digits import photo_digits
-from hornbook.zoo.finetune.model import build_classifier, build_head
-from hornbook.zoo.weights import load_backbone
+from hornbook.zoo.backbones.shipped_weights import load_backbone
+from hornbook.zoo.data.arrays.crops import centre_crops, random_crops
+from hornbook.zoo.data.arrays.few_labels import draw_few
+from hornbook.zoo.data.builders.hornbook_digits import POOL
+from hornbook.zoo.data.builders.hornbook_photo_digits import photo_digits
+from hornbook.zoo.runs.inference_model import build_classifier, build_head
 
 BACKBONE, SIZE, CLASSES = "glyphnet_small.letters_rgb", 32, 10
 PARTS = ("stem", "block1", "block2", "block3")

@@ -27,11 +27,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from hornbook.zoo.backbones import open_backbone
-from hornbook.zoo.data.crops import centre_crops
-from hornbook.zoo.data.few_labels import draw_few
-from hornbook.zoo.data.hornbook_digits import POOL
-from hornbook.zoo.data.hornbook_photo_digits import photo_digits
-from hornbook.zoo.weights import read_card, weight_ids
+from hornbook.zoo.backbones.shipped_weights import read_card, weight_ids
+from hornbook.zoo.data.arrays.crops import centre_crops
+from hornbook.zoo.data.arrays.few_labels import draw_few
+from hornbook.zoo.data.builders.hornbook_digits import POOL
+from hornbook.zoo.data.builders.hornbook_photo_digits import photo_digits
 
 LABELS, PIXELS = 5, "the pixels alone"
 SHAPES = {each: read_card(each)["input_shape"] for each in weight_ids()}

@@ -19,10 +19,10 @@ def three_digits():
     """
     import numpy as np
 
-    from hornbook.zoo.data.few_labels import draw_few
-    from hornbook.zoo.data.hornbook_digits import POOL
-    from hornbook.zoo.data.hornbook_photo_digits import photo_digits
-    from hornbook.zoo.data.sources import Dataset, Examples
+    from hornbook.zoo.data.arrays.few_labels import draw_few
+    from hornbook.zoo.data.builders.hornbook_digits import POOL
+    from hornbook.zoo.data.builders.hornbook_photo_digits import photo_digits
+    from hornbook.zoo.data.dataset import Dataset, Examples
 
     images, labels = photo_digits()
 

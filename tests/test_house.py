@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from hornbook import catalog
-from hornbook.zoo.errors import InputError
+from hornbook import recipe_index
+from hornbook.errors import InputError
 
 ROOT = Path(__file__).parents[1]
 RECIPES = ROOT / "recipes"
@@ -88,7 +88,7 @@ def may_import(name, package, *, at_once=True, is_recipe=False, needs=""):
         return top in {"keras", "numpy", *named, *sys.stdlib_module_names} - OURS
     if package != "hornbook":
         return top not in OURS or within(name, MAY[package])
-    if within(name, ["hornbook.zoo.errors"]):
+    if within(name, ["hornbook.errors"]):
         return True
     if within(name, ["hornbook.zoo", "hornbook.tuning"]):
         return not at_once
@@ -170,8 +170,8 @@ class TestImports:
             ("tuning/a.py", "import benchmarks.layers", True),
             ("tuning/a.py", "from zoo import data", True),
             ("src/hornbook/a.py", "import typer, json", False),
-            ("src/hornbook/a.py", "from hornbook import catalog", False),
-            ("src/hornbook/a.py", "from hornbook.zoo.errors import E", False),
+            ("src/hornbook/a.py", "from hornbook import recipe_index", False),
+            ("src/hornbook/a.py", "from hornbook.errors import E", False),
             ("src/hornbook/a.py", "from hornbook.zoo import finetune", True),
             ("src/hornbook/a.py", "def f():\n    import hornbook.zoo", False),
             ("src/hornbook/a.py", "def f():\n    import hornbook.tuning, keras", False),
@@ -236,7 +236,7 @@ def lines_of_code(text):
 def recipe_problems(path, root):
     """What the recipe in a file lacks, as sentences."""
     try:
-        recipe = catalog.read(path)
+        recipe = recipe_index.read(path)
     except InputError as error:
         return [str(error)]
     where = path.relative_to(root)
@@ -286,7 +286,7 @@ class Thing(keras.layers.Layer):
 '''
 
     def test_each_is_complete(self):
-        files = catalog.files(RECIPES)
+        files = recipe_index.files(RECIPES)
         problems = [each for path in files for each in recipe_problems(path, ROOT)]
         assert files
         assert not problems, "\n".join(problems)
@@ -300,7 +300,7 @@ class Thing(keras.layers.Layer):
         # Copies lie in one folder, whatever their category.
         names = [
             name
-            for recipe in catalog.recipes(RECIPES)
+            for recipe in recipe_index.recipes(RECIPES)
             for name in {recipe.name, *(each.name for each in recipe.objects)}
         ]
         assert len(names) == len(set(names))
@@ -438,5 +438,5 @@ def test_wheel(tmp_path):
         check=True,
     )
     listed = json.loads(done.stdout)
-    assert len(listed) == len(catalog.files(RECIPES))
+    assert len(listed) == len(recipe_index.files(RECIPES))
     assert all(Path(each["path"]).is_relative_to(site) for each in listed)

@@ -8,9 +8,9 @@ import sys
 import keras
 import pytest
 
-from hornbook import catalog
+from hornbook import recipe_index
 
-RECIPES = catalog.recipes()
+RECIPES = recipe_index.recipes()
 
 # Runs the doctests of the modules named after "--", from the current folder, after
 # making the packages named before it unimportable.

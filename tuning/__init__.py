@@ -21,8 +21,8 @@ __all__ = [
 def __getattr__(name):
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from hornbook.tuning import coarse_to_fine, tuners
     from hornbook.tuning.executors import pool, ray_cluster
+    from hornbook.tuning.search import coarse_to_fine, tuners
 
     homes = {"Pool": pool, "Ray": ray_cluster}
     homes |= {"CoarseToFine": coarse_to_fine, "Stage": coarse_to_fine}

@@ -6,7 +6,7 @@ import keras
 import keras_tuner
 import numpy as np
 
-from hornbook.zoo.data.crops import centre_crops
+from hornbook.zoo.data.arrays.crops import centre_crops
 from hornbook.zoo.finetune.train import train_arm
 
 

@@ -4,7 +4,7 @@ import json
 import zipfile
 from pathlib import PurePosixPath
 
-from hornbook.zoo.errors import InputError
+from hornbook.errors import InputError
 
 CARRIERS = {
     "Lambda": "a Lambda layer",

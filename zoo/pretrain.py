@@ -15,13 +15,12 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from hornbook.files import atomic_write, sha256, write_json
 from hornbook.recipes.data.seeded_batches import SeededBatches
-from hornbook.zoo.backbones.native import build_native
-from hornbook.zoo.data.backgrounds import lay_over, procedural_background
-from hornbook.zoo.data.crops import centre_crops, random_crops
-from hornbook.zoo.data.glyph_rendering import glyph_classes
-from hornbook.zoo.files import replacing, write_json
-from hornbook.zoo.weights import sha256
+from hornbook.zoo.backbones.shipped import build_native
+from hornbook.zoo.data.arrays.crops import centre_crops, random_crops
+from hornbook.zoo.data.builders.backgrounds import lay_over, procedural_background
+from hornbook.zoo.data.builders.glyph_rendering import glyph_classes
 
 CROP = 32
 BACKGROUNDS, BACKGROUND_SIZE = 6_000, 96
@@ -49,7 +48,7 @@ def load_glyphs(split):
     """`(images, labels, names)` of `hornbook_glyphs/grey`."""
     import tensorflow_datasets as tfds
 
-    import hornbook.zoo.data.hornbook_glyphs  # noqa: F401  (registers the builder)
+    import hornbook.zoo.data.builders.hornbook_glyphs  # noqa: F401  (registers the builder)
 
     data, info = tfds.load(
         "hornbook_glyphs/grey", split=split, batch_size=-1, with_info=True
@@ -149,7 +148,7 @@ def publish(backbone, tag, record, out, architecture="glyphnet"):
         keras.config.set_dtype_policy(policy)
     half.set_weights(rounded)
     path = weights / f"{name}.weights.h5"
-    with replacing(path) as new:
+    with atomic_write(path) as new:
         half.save_weights(new)
     golden = backbone.predict(golden_input(backbone.input_shape[1:]), verbose=0)
     colour = "in colour over procedural backgrounds" if tag == "letters_rgb" else "grey"

@@ -5,13 +5,13 @@ import json
 import measured
 from words import fill
 
-from hornbook import catalog
+from hornbook import recipe_index
 
 
 def pages():
     """Yields the path and the text of the page."""
-    recipes = catalog.recipes()
-    told = [each for each in recipes if each.name in catalog.evidence()]
+    recipes = recipe_index.recipes()
+    told = [each for each in recipes if each.name in recipe_index.evidence()]
     yield (
         "index.md",
         fill(

@@ -9,7 +9,7 @@ import measured
 import study_pages
 from words import fill
 
-from hornbook import catalog
+from hornbook import recipe_index
 
 NOTES = Path(__file__).with_name("notes.toml")
 
@@ -59,7 +59,7 @@ def studies_of(entry):
 
 def pages():
     """Yields the path and the text of each page."""
-    recipes = {recipe.name: recipe for recipe in catalog.recipes()}
+    recipes = {recipe.name: recipe for recipe in recipe_index.recipes()}
     studies = {}
     for name in measured.names():
         title = study_pages.header(name)[0]

@@ -10,7 +10,7 @@ import speed
 import study_pages
 from words import fill
 
-from hornbook import catalog
+from hornbook import recipe_index
 
 CATEGORIES = {
     "layers": "Layers",
@@ -35,7 +35,7 @@ NEEDS = {
 
 def pages():
     """Yields the path and the text of each page."""
-    recipes = catalog.recipes()
+    recipes = recipe_index.recipes()
     for recipe in recipes:
         yield f"recipes/{recipe.name}.md", _page(recipe)
     order = [*CATEGORIES, *sorted({each.category for each in recipes} - {*CATEGORIES})]
@@ -75,7 +75,7 @@ def needs(recipe):
 
 
 def _verdict(recipe):
-    return catalog.evidence().get(recipe.name, {}).get("verdict", "")
+    return recipe_index.evidence().get(recipe.name, {}).get("verdict", "")
 
 
 def _card(recipe):
@@ -83,14 +83,14 @@ def _card(recipe):
     return {
         "recipe": recipe,
         "verdict": _verdict(recipe),
-        "figure": catalog.evidence().get(recipe.name, {}).get("figure", ""),
+        "figure": recipe_index.evidence().get(recipe.name, {}).get("figure", ""),
         "needs": " ".join(needs(recipe)),
         "words": " ".join(words).lower().replace("`", ""),
     }
 
 
 def _page(recipe):
-    found = catalog.evidence().get(recipe.name)
+    found = recipe_index.evidence().get(recipe.name)
     study = measured.read(found["study"]) if found and "study" in found else None
     table = study_pages.table(study) if study else []
     speeds = speed.of(recipe.name)

@@ -9,7 +9,7 @@ import numpy as np
 from scipy import stats
 from words import fill
 
-from hornbook import catalog
+from hornbook import recipe_index
 
 STUDIES = measured.ROOT / "studies"
 LEFT_OUT = ("Command", "Writes")
@@ -21,8 +21,8 @@ def pages():
     found = [_about(measured.read(name)) for name in measured.names()]
     for study in found:
         yield f"evidence/{study['name']}.md", fill("study.md", study=study)
-    recipes = catalog.recipes()
-    told = [recipe for recipe in recipes if recipe.name in catalog.evidence()]
+    recipes = recipe_index.recipes()
+    told = [recipe for recipe in recipes if recipe.name in recipe_index.evidence()]
     yield (
         "evidence/index.md",
         fill("evidence.md", studies=found, told=told, recipes=recipes),
@@ -135,7 +135,7 @@ def _about(study):
         "versions": study.result.get("versions", {}),
         "recipes": [
             recipe
-            for recipe in catalog.recipes()
-            if catalog.evidence().get(recipe.name, {}).get("study") == study.name
+            for recipe in recipe_index.recipes()
+            if recipe_index.evidence().get(recipe.name, {}).get("study") == study.name
         ],
     }

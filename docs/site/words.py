@@ -11,7 +11,7 @@ from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import BashLexer, PythonConsoleLexer, PythonLexer
 
-from hornbook import catalog
+from hornbook import recipe_index
 
 HERE = Path(__file__).parent
 LEXERS = {"python": PythonLexer, "pycon": PythonConsoleLexer, "console": BashLexer}
@@ -104,7 +104,7 @@ def fill(template, **values):
 @functools.cache
 def _recipes():
     names = {}
-    for recipe in catalog.recipes():
+    for recipe in recipe_index.recipes():
         for name in (recipe.name, *(each.name for each in recipe.objects)):
             names[name] = recipe.name
     return names

@@ -17,7 +17,7 @@ def pages():
     ]
     for card in cards:
         yield f"zoo/{card['id']}.md", fill("card.md", card=card, facts=_facts(card))
-    table = ZOO / "catalog/table.json"
+    table = ZOO / "backbones/table.json"
     rows = json.loads(table.read_text(encoding="utf-8")) if table.is_file() else []
     if rows:
         yield "zoo/backbones.md", fill("backbones.md", rows=rows, sources=SOURCES)

@@ -21,7 +21,7 @@ def test_build_makes_what_tfds_then_loads(tmp_path):
 
     import tensorflow_datasets as tfds
 
-    import hornbook.zoo.data.hornbook_digits  # noqa: F401
+    import hornbook.zoo.data.builders.hornbook_digits  # noqa: F401
 
     labels = tfds.load(
         "hornbook_digits/2_per_class",

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from hornbook import catalog
+from hornbook import recipe_index
 from hornbook.cli import main
-from hornbook.zoo.errors import InputError
+from hornbook.errors import InputError
 
 MAXOUT = '''\
 # SPDX-License-Identifier: Apache-2.0
@@ -72,7 +72,7 @@ def shelf(tmp_path, monkeypatch):
     path = root / "layers" / "maxout.py"
     path.write_text(MAXOUT)
     (root / "layers" / "__init__.py").write_text('"""Layers."""\n')
-    monkeypatch.setattr(catalog, "folder", lambda: root)
+    monkeypatch.setattr(recipe_index, "folder", lambda: root)
     work = tmp_path / "work"
     work.mkdir()
     monkeypatch.chdir(work)
@@ -104,7 +104,7 @@ def letters(text):
 
 class TestCatalog:
     def test_reads_a_header(self, shelf):
-        recipe = catalog.read(shelf / "layers" / "maxout.py")
+        recipe = recipe_index.read(shelf / "layers" / "maxout.py")
         assert (recipe.name, recipe.category) == ("maxout", "layers")
         assert recipe.title == "Maxout"
         assert recipe.idea == (
@@ -129,7 +129,7 @@ class TestCatalog:
         )
 
     def test_orders_by_category_and_name_and_leaves_out_init(self, shelf):
-        names = [recipe.name for recipe in catalog.recipes()]
+        names = [recipe.name for recipe in recipe_index.recipes()]
         assert names == ["drop_connect", "maxout", "group_lasso"]
 
     @pytest.mark.parametrize("field", ["What", "When", "Not for", "Source", "Needs"])
@@ -142,7 +142,7 @@ class TestCatalog:
             del lines[start]
         path.write_text("".join(lines))
         with pytest.raises(InputError, match=rf"maxout\.py: .*no `{field}:`"):
-            catalog.read(path)
+            recipe_index.read(path)
 
     @pytest.mark.parametrize(
         ("old", "new", "problem"),
@@ -162,18 +162,18 @@ class TestCatalog:
         assert old in MAXOUT
         path.write_text(MAXOUT.replace(old, new, 1))
         with pytest.raises(InputError, match=rf"maxout\.py: .*{problem}"):
-            catalog.recipes()
+            recipe_index.recipes()
 
     @pytest.mark.parametrize(
         "name", ["maxout", "Maxout", "max-out", "MAX_OUT", "maxoutconv2d"]
     )
     def test_finds_by_any_spelling(self, shelf, name):
-        assert catalog.find(name).name == "maxout"
+        assert recipe_index.find(name).name == "maxout"
 
     def test_real_folder_is_found_without_importing_it(self):
         program = (
-            "import sys; from hornbook import catalog; "
-            "print(catalog.folder()); "
+            "import sys; from hornbook import recipe_index; "
+            "print(recipe_index.folder()); "
             "assert 'hornbook.recipes' not in sys.modules"
         )
         done = subprocess.run(
@@ -208,7 +208,7 @@ class TestList:
 
     def test_evidence(self, shelf, hornbook, monkeypatch):
         measured = {"verdict": "partly", "figure": "+1.5 points", "seeds": 5}
-        monkeypatch.setattr(catalog, "evidence", lambda: {"maxout": measured})
+        monkeypatch.setattr(recipe_index, "evidence", lambda: {"maxout": measured})
         lines = hornbook("list")[1].splitlines()
         assert lines[0].endswith("[not measured yet]")
         assert lines[1].endswith("[partly: +1.5 points; 5 seeds]")
@@ -513,7 +513,7 @@ class TestMain:
         def fail():
             raise ValueError("a bug")
 
-        monkeypatch.setattr(catalog, "recipes", fail)
+        monkeypatch.setattr(recipe_index, "recipes", fail)
         with pytest.raises(ValueError, match="a bug"):
             main(["list"])
 

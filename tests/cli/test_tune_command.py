@@ -91,8 +91,8 @@ def test_what_it_leaves(finished):
 
 
 def test_best_model_opens_in_plain_keras_and_has_the_score(finished, tmp_path):
-    from hornbook.tuning.command import run
     from hornbook.tuning.report.read import read_search
+    from hornbook.tuning.runs import run
 
     job = run.reopen(finished)
     x, y = job.arguments["validation_data"]
@@ -255,7 +255,7 @@ def test_changed_data_are_refused(root, tmp_path, capsys):
     out = tmp_path / "1"
     assert tune("--space", path, "--trials", 1, "--epochs", 1, "--out", out) == 0
     path.write_text(SPACE.replace("default_rng(0)", "default_rng(1)"))
-    from hornbook.tuning.command import space_file
+    from hornbook.tuning.runs import space_file
 
     space_file._load.cache_clear()
     assert tune("--resume", out) == 2

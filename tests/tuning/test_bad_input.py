@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from hornbook import tuning
-from hornbook.tuning.mishaps import DiskFull, naming_full_disk, naming_full_memory
-from hornbook.zoo.errors import InputError
+from hornbook.errors import InputError
+from hornbook.resource_errors import DiskFull, naming_full_disk, naming_full_memory
 
 RANDOM = np.random.default_rng(0)
 X = RANDOM.normal(size=(40, 4)).astype("float32")

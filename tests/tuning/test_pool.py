@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from hornbook import tuning
+from hornbook.errors import InputError
 from hornbook.tuning.executors.driver import Died
-from hornbook.tuning.executors.job import pack, read_job, write_job
+from hornbook.tuning.executors.protocol import pack, read_job, write_job
 from hornbook.tuning.executors.worker import Worker
-from hornbook.zoo.errors import InputError
 
 RANDOM = np.random.default_rng(0)
 X = RANDOM.normal(size=(40, 4)).astype("float32")

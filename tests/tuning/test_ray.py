@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from hornbook import tuning
-from hornbook.tuning.executors.job import pack
-from hornbook.zoo.errors import InputError
+from hornbook.errors import InputError
+from hornbook.tuning.executors.protocol import pack
 
 RANDOM = np.random.default_rng(0)
 X = RANDOM.normal(size=(40, 4)).astype("float32")

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from hornbook.tuning.report import plots
+from hornbook.errors import InputError
+from hornbook.tuning.report import figures as plots
 from hornbook.tuning.report.importance import encode, rank_importance
 from hornbook.tuning.report.intervals import interval
 from hornbook.tuning.report.page import write_page
 from hornbook.tuning.report.read import Trial, read_search
 from hornbook.tuning.report.tensorboard import write_logs
-from hornbook.zoo.errors import InputError
 
 SPACE = [
     {

@@ -9,10 +9,10 @@ import keras_tuner
 import numpy as np
 import pytest
 
-from hornbook.tuning.coarse_to_fine import explore
-from hornbook.tuning.command.plain import plain
-from hornbook.tuning.command.space_file import SpaceFile, find
-from hornbook.zoo.errors import InputError
+from hornbook.errors import InputError
+from hornbook.tuning.runs.best_model import plain
+from hornbook.tuning.runs.space_file import SpaceFile, find
+from hornbook.tuning.search.coarse_to_fine import explore
 
 PICTURES = (36, 36, 3)
 SPACES = {
@@ -201,7 +201,7 @@ def test_what_is_no_space_is_refused(tmp_path, text, message):
 
 @pytest.mark.parametrize("name", ["finetune", "cnn", "table"])
 def test_numbers_alone_compile_nothing_anew(name):
-    from hornbook.tuning.floats import read
+    from hornbook.tuning.warm.traced_scalar import read
 
     structures = []
     for shift in (0.0, 0.01):

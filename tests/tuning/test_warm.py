@@ -5,9 +5,9 @@ import keras_tuner
 import numpy as np
 import pytest
 
-from hornbook.tuning.engine import Engines, NotWarm
-from hornbook.tuning.fitting import Device, epoch_order, fit_epochs, read_fit
-from hornbook.tuning.trial import Runner
+from hornbook.tuning.trials.runner import Runner
+from hornbook.tuning.warm.compiled_model import Engines, NotWarm
+from hornbook.tuning.warm.fit_arguments import Device, epoch_order, fit_epochs, read_fit
 
 COMPILES = keras.backend.backend() != "torch"
 RANDOM = np.random.default_rng(0)

@@ -8,8 +8,8 @@ import keras
 import numpy as np
 import pytest
 
+from hornbook.errors import InputError
 from hornbook.zoo.backbones import open_backbone
-from hornbook.zoo.errors import InputError
 from hornbook.zoo.keras_file import check_keras_file, load_keras_file, why_refuse
 
 

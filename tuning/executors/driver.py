@@ -3,7 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass
 
-from hornbook.tuning.executors.job import pack
+from hornbook.tuning.executors.protocol import pack
 
 LIVES = 2  # Workers that a trial may cost before it has failed.
 

@@ -11,16 +11,16 @@ import sys
 import tempfile
 import threading
 
+from hornbook.errors import InputError
+from hornbook.resource_errors import naming_full_disk
 from hornbook.tuning.executors.driver import Died
-from hornbook.tuning.executors.job import write_job
-from hornbook.tuning.executors.shares import share_gpu, share_threads
-from hornbook.tuning.mishaps import naming_full_disk
-from hornbook.zoo.errors import InputError
+from hornbook.tuning.executors.protocol import write_job
+from hornbook.tuning.executors.resource_limits import share_gpu, share_threads
 
 CODE = """
 import sys
 sys.path = {path!r}
-from hornbook.tuning.executors.pool_worker import work
+from hornbook.tuning.executors.pool_process import work
 work({file!r})
 """
 

@@ -2,10 +2,10 @@
 
 import logging
 
+from hornbook.errors import InputError
 from hornbook.tuning.executors.driver import Died
-from hornbook.tuning.executors.guard import Guard, descendants
-from hornbook.tuning.executors.shares import share_gpu, share_threads
-from hornbook.zoo.errors import InputError
+from hornbook.tuning.executors.orphan_guard import Guard, descendants
+from hornbook.tuning.executors.resource_limits import share_gpu, share_threads
 
 
 class Ray:

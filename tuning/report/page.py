@@ -10,14 +10,14 @@ from collections import Counter
 from pathlib import Path
 from statistics import median
 
-from hornbook.tuning.report import plots
+from hornbook.files import atomic_write
+from hornbook.pages.figures import save_figure
+from hornbook.pages.page import duration, environment, plural
+from hornbook.tuning.report import figures as plots
 from hornbook.tuning.report.diagnosis import diagnose_search
 from hornbook.tuning.report.importance import rank_importance
 from hornbook.tuning.report.intervals import interval
 from hornbook.tuning.report.read import read_search
-from hornbook.zoo.files import replacing
-from hornbook.zoo.finetune.plots import save_figure
-from hornbook.zoo.page import DOCTOR, duration, environment, plural
 
 MOST_TRIALS = 10
 HOW = {
@@ -54,7 +54,7 @@ def write_page(folder, path, about=None):
     }
     validated = about["counts"].get("validation")
     importance = rank_importance(search.ranked(), search.space)
-    pages = environment(Path(__file__).parent, DOCTOR)
+    pages = environment(Path(__file__).parent)
     pages.filters["number"] = _number
     template = pages.get_template("page.html.j2")
     text = template.render(
@@ -75,7 +75,7 @@ def write_page(folder, path, about=None):
         stopped=sum(any(r["stopped_early"] for r in t.runs) for t in search.trials),
         unfinished=[t for t in search.trials if t.status == "RUNNING"],
     )
-    with replacing(path) as new:
+    with atomic_write(path) as new:
         new.write_text(text, encoding="utf-8", errors="replace")
     return Path(path)
 

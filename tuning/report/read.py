@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hornbook.zoo.errors import InputError
+from hornbook.errors import InputError
 
 STATE = "coarse_to_fine.json"
 SETTINGS = ("score", "folds", "executions", "prune")

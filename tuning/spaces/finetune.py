@@ -13,7 +13,7 @@ from hornbook.recipes.augmentation.random_crop import RandomCrop
 from hornbook.recipes.layers.drop_connect import DropConnect
 from hornbook.recipes.layers.maxout import Maxout
 from hornbook.recipes.optimizers.layerwise_learning_rate import LayerwiseLearningRate
-from hornbook.zoo.weights import load_backbone
+from hornbook.zoo.backbones.shipped_weights import load_backbone
 
 EPOCHS = 10
 

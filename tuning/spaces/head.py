@@ -10,8 +10,8 @@ from keras import layers
 
 from hornbook.recipes.layers.drop_connect import DropConnect
 from hornbook.recipes.layers.maxout import Maxout
-from hornbook.zoo.data.crops import centre_crops
-from hornbook.zoo.weights import load_backbone
+from hornbook.zoo.backbones.shipped_weights import load_backbone
+from hornbook.zoo.data.arrays.crops import centre_crops
 
 EPOCHS = 20
 

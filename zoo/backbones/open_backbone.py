@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from hornbook.zoo.backbones.native import open_native
+from hornbook.zoo.backbones.shipped import open_native
 
 
 def open_backbone(id, *, input_shape=None, weights="default", trust=False):
@@ -36,15 +36,15 @@ def open_backbone(id, *, input_shape=None, weights="default", trust=False):
     """
     id = str(id)
     if id.startswith("keras/"):
-        from hornbook.zoo.backbones.applications import open_application
+        from hornbook.zoo.backbones.keras_applications import open_application
 
         return open_application(id.removeprefix("keras/"), input_shape, weights)
     if id.startswith(("hub/", "hub:")):
-        from hornbook.zoo.backbones.hub import open_hub
+        from hornbook.zoo.backbones.keras_hub import open_hub
 
         return open_hub(id[4:], input_shape, weights)
     if Path(id).exists():
-        from hornbook.zoo.backbones.from_file import open_file
+        from hornbook.zoo.backbones.from_keras_file import open_file
 
         return open_file(id, input_shape, weights, trust)
     return open_native(id, input_shape, weights)

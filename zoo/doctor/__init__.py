@@ -3,7 +3,7 @@
 from hornbook.zoo.doctor.diagnose import Diagnosis, diagnose, diagnose_history
 from hornbook.zoo.doctor.finding import Finding
 from hornbook.zoo.doctor.review import review
-from hornbook.zoo.doctor.run import read_table
+from hornbook.zoo.doctor.training_log import read_table
 
 __all__ = [
     "Diagnosis",

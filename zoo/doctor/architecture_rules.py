@@ -5,7 +5,7 @@ import numpy as np
 from keras import layers
 
 from hornbook.zoo.doctor.finding import rule
-from hornbook.zoo.doctor.look import (
+from hornbook.zoo.doctor.model_inspection import (
     NORMS,
     activation_of,
     as_numpy,

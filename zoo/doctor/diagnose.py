@@ -8,9 +8,9 @@ import numpy as np
 from hornbook.recipes.diagnosis.verdict import CurveReport
 from hornbook.zoo.doctor import run_rules  # noqa: F401
 from hornbook.zoo.doctor.finding import RUN_RULES, Finding, apply
-from hornbook.zoo.doctor.look import is_arrays
+from hornbook.zoo.doctor.model_inspection import is_arrays
 from hornbook.zoo.doctor.review import review
-from hornbook.zoo.doctor.run import Run
+from hornbook.zoo.doctor.training_log import Run
 
 CURVES = ("diverged", "unstable", "always_overfits", "overfits", "underfits")
 GRADIENTS = ("vanishing_gradient", "exploding_gradient", "activation_drift")

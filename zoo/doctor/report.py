@@ -4,16 +4,16 @@ import base64
 import tempfile
 from pathlib import Path
 
-from hornbook.zoo.doctor.pictures import (
+from hornbook.files import atomic_write
+from hornbook.pages.figures import save_figure
+from hornbook.pages.page import environment
+from hornbook.zoo.doctor.figures import (
     MOST_LAYERS,
     draw_distributions,
     draw_layers,
     draw_verdict,
     shown_layers,
 )
-from hornbook.zoo.files import replacing
-from hornbook.zoo.finetune.plots import save_figure
-from hornbook.zoo.page import environment
 
 
 def write_report(path, diagnosis, target, command=""):
@@ -44,7 +44,7 @@ def write_report(path, diagnosis, target, command=""):
         )
     )
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as new:
+    with atomic_write(path) as new:
         new.write_text(html, encoding="utf-8", errors="replace")
     return path
 

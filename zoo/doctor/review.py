@@ -2,7 +2,7 @@
 
 from hornbook.zoo.doctor import architecture_rules, data_rules, training_rules  # noqa: F401
 from hornbook.zoo.doctor.finding import RULES, apply
-from hornbook.zoo.doctor.look import Look
+from hornbook.zoo.doctor.model_inspection import Look
 
 
 def review(model, data=None, validation_data=None, batch_size=None):

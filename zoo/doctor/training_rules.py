@@ -3,7 +3,7 @@
 from keras import layers
 
 from hornbook.zoo.doctor.finding import rule
-from hornbook.zoo.doctor.look import losses
+from hornbook.zoo.doctor.model_inspection import losses
 
 NAMES_OF_NO_KERNEL = ("bias", "gamma", "beta", "scale", "alpha")
 TINY_BATCH = 4

@@ -14,30 +14,31 @@ import keras
 import numpy as np
 from keras import layers
 
+from hornbook.batch_hooks import wants_batches
+from hornbook.errors import InputError
+from hornbook.progress import Progress
 from hornbook.recipes.inference.recalibrate_batchnorm import recalibrate_batchnorm
 from hornbook.recipes.optimizers.layerwise_learning_rate import LayerwiseLearningRate
 from hornbook.zoo.backbones.backbone import Backbone, batchnorms
-from hornbook.zoo.backbones.groups import group_by_kernel
+from hornbook.zoo.backbones.layer_groups import group_by_kernel
 from hornbook.zoo.backbones.open_backbone import open_backbone
-from hornbook.zoo.batch_hooks import wants_batches
-from hornbook.zoo.errors import InputError
-from hornbook.zoo.finetune import processes, tasks
+from hornbook.zoo.finetune import processes
+from hornbook.zoo.finetune import task as tasks
 from hornbook.zoo.finetune.batchnorm import held, what_moves
-from hornbook.zoo.finetune.devices import find_devices, on_devices
-from hornbook.zoo.finetune.engine import (
+from hornbook.zoo.finetune.distribution import find_devices, on_devices
+from hornbook.zoo.finetune.feature_cache import FeatureCache, extract
+from hornbook.zoo.finetune.fit_phase import (
     LossNotFinite,
     carry_over,
     move_to_step,
     run_phase,
 )
-from hornbook.zoo.finetune.features import FeatureCache, extract
-from hornbook.zoo.finetune.feeding import Arrays, Mix, as_source
-from hornbook.zoo.finetune.model import build_head
-from hornbook.zoo.finetune.precision import computing_in
-from hornbook.zoo.finetune.progress import Progress
+from hornbook.zoo.finetune.inputs import Arrays, Mix, as_source
+from hornbook.zoo.finetune.mixed_precision import computing_in
 from hornbook.zoo.finetune.schedule import CosinePhases
 from hornbook.zoo.finetune.settings import Settings
 from hornbook.zoo.finetune.strategies import plan
+from hornbook.zoo.runs.inference_model import build_head
 
 FEATURES_AT_ONCE = 1024  # in validation; they are small
 

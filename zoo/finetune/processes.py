@@ -7,7 +7,7 @@ import os
 import keras
 import numpy as np
 
-from hornbook.zoo.errors import InputError
+from hornbook.errors import InputError
 
 ADDRESSES, COUNT, NUMBER = (
     f"KERAS_DISTRIBUTION_{name}"

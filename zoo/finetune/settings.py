@@ -4,8 +4,8 @@ import difflib
 import math
 from dataclasses import dataclass, fields
 
-from hornbook.zoo.errors import InputError
-from hornbook.zoo.finetune.job import BATCHNORM, MIXED, STRATEGIES
+from hornbook.errors import InputError
+from hornbook.zoo.runs.config import BATCHNORM, MIXED, STRATEGIES
 
 TASKS = ("classification", "multi_label", "regression")
 

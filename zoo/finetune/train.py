@@ -7,17 +7,17 @@ from dataclasses import dataclass, field
 import keras
 import numpy as np
 
+from hornbook.errors import InputError
+from hornbook.progress import Progress
 from hornbook.recipes.augmentation.image_augmentation import ImageAugmentation
 from hornbook.recipes.data.seeded_batches import SeededBatches
 from hornbook.recipes.optimizers.find_learning_rate import find_learning_rate
 from hornbook.recipes.optimizers.layerwise_learning_rate import LayerwiseLearningRate
 from hornbook.zoo.backbones.open_backbone import open_backbone
-from hornbook.zoo.data.crops import centre_crops, crop_places, random_crops
-from hornbook.zoo.errors import InputError
-from hornbook.zoo.finetune.engine import LossNotFinite, run_phase
-from hornbook.zoo.finetune.model import build_classifier, build_head
-from hornbook.zoo.finetune.progress import Progress
-from hornbook.zoo.weights import load_backbone
+from hornbook.zoo.backbones.shipped_weights import load_backbone
+from hornbook.zoo.data.arrays.crops import centre_crops, crop_places, random_crops
+from hornbook.zoo.finetune.fit_phase import LossNotFinite, run_phase
+from hornbook.zoo.runs.inference_model import build_classifier, build_head
 
 STEPS_AT_LEAST = 30  # in an epoch, however few the labels are
 FEATURES_AT_MOST = 20_000  # crops whose features are cached for the head
@@ -86,7 +86,7 @@ def train_arm(
 
     Args:
         arm: An `Arm`.
-        dataset: A `hornbook.zoo.data.sources.Dataset`.
+        dataset: A `hornbook.zoo.data.dataset.Dataset`.
         backbone_id: Such as "glyphnet.letters_rgb".
         epochs: Over all phases. An epoch is a pass over the examples, or 30 batches
             where a pass would be shorter.
@@ -131,7 +131,7 @@ def rate_curve(dataset, backbone_id, batch_size, seed, progress=None):
     """The head's training loss while the learning rate rises, in one short run.
 
     Args:
-        dataset: A `hornbook.zoo.data.sources.Dataset`, of which only the training
+        dataset: A `hornbook.zoo.data.dataset.Dataset`, of which only the training
             examples are looked at.
         backbone_id: Such as "glyphnet.letters_rgb".
         batch_size: Examples in a batch.

@@ -6,7 +6,7 @@ import numpy as np
 
 from hornbook.recipes.data.seeded_batches import SeededBatches
 from hornbook.zoo.backbones.open_backbone import open_backbone
-from hornbook.zoo.data.crops import CentreCrops
+from hornbook.zoo.data.arrays.crops import CentreCrops
 from hornbook.zoo.finetune.fine_tune import fine_tune
 from hornbook.zoo.finetune.train import (
     FEATURES_AT_MOST,
@@ -23,7 +23,7 @@ def train_any(job, dataset, state=None, progress=None):
 
     Args:
         job: A `Job`.
-        dataset: A `hornbook.zoo.data.sources.Dataset`.
+        dataset: A `hornbook.zoo.data.dataset.Dataset`.
         state: Folder to keep the state of training in, so that calling again after a
             kill goes on; None keeps none.
         progress: A `Progress`; silent by default.

@@ -4,8 +4,8 @@ import json
 import re
 from importlib.metadata import version
 
-from hornbook.zoo.errors import InputError
-from hornbook.zoo.weights import sha256
+from hornbook.errors import InputError
+from hornbook.files import sha256
 
 CARD = "card.json"
 NEEDED = ("config.json", "metrics.json", "model.keras")
@@ -75,7 +75,7 @@ def make_card(run, id=None):
 
 
 def _licence(backbone):
-    from hornbook.zoo.catalog import find
+    from hornbook.zoo.backbones.table import find
 
     try:
         return f"of the backbone's weights: {find(backbone)['licence']}"

@@ -10,7 +10,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from hornbook.zoo.errors import InputError
+from hornbook.errors import InputError
 from hornbook.zoo.keras_file import load_keras_file
 
 TOLERANCE = 1e-4  # of probabilities: other programs add up in another order

@@ -10,8 +10,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from hornbook.zoo.errors import InputError
-from hornbook.zoo.files import write_json
+from hornbook.errors import InputError
+from hornbook.files import write_json
 from hornbook.zoo.keras_file import check_keras_file
 from hornbook.zoo.share.card import CARD, check_name, make_card, read_card
 

@@ -4,13 +4,13 @@ import base64
 import csv
 from pathlib import Path
 
+from hornbook.files import atomic_write, write_json
+from hornbook.pages.figures import save_figure
+from hornbook.pages.page import environment
 from hornbook.recipes.data.covariate_shift_weights import NOTE
 from hornbook.recipes.data.detect_shift import CONCEPT, KIND
-from hornbook.zoo.files import replacing, write_json
-from hornbook.zoo.finetune.plots import save_figure
-from hornbook.zoo.page import environment
+from hornbook.zoo.shift.figures import draw_contact_sheet, extremes
 from hornbook.zoo.shift.measures import WORDS
-from hornbook.zoo.shift.pictures import draw_contact_sheet, extremes
 
 DEGREES = ((0.6, "slightly"), (0.8, "clearly"), (1.01, "strongly"))  # by AUC
 
@@ -119,7 +119,7 @@ def write_report(folder, comparison, found):
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    with replacing(folder / "examples.png") as new:
+    with atomic_write(folder / "examples.png") as new:
         save_figure(draw_contact_sheet(extremes(comparison)), new)
         sheet = new.read_bytes()
     write_json(folder / "shift.json", found)
@@ -131,7 +131,7 @@ def write_report(folder, comparison, found):
             found, sheet="data:image/png;base64," + base64.b64encode(sheet).decode()
         )
     )
-    with replacing(folder / "report.html") as new:
+    with atomic_write(folder / "report.html") as new:
         new.write_text(html, encoding="utf-8", errors="replace")
     return folder / "report.html"
 
@@ -143,7 +143,10 @@ def _write_weights(path, comparison):
     columns = {"picture": comparison.names, "covariate": weights}
     if label is not None:
         columns["label"] = label.sample_weight.tolist()
-    with replacing(path) as new, open(new, "w", newline="", encoding="utf-8") as file:
+    with (
+        atomic_write(path) as new,
+        open(new, "w", newline="", encoding="utf-8") as file,
+    ):
         writer = csv.writer(file)
         writer.writerow(columns)
         writer.writerows(zip(*columns.values(), strict=True))

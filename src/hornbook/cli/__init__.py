@@ -14,7 +14,7 @@ import typer
 
 import hornbook
 from hornbook.cli import data, doctor, export, finetune, recipes, shift, tune, zoo
-from hornbook.zoo.errors import InputError
+from hornbook.errors import InputError
 
 app = typer.Typer(
     add_completion=False,

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from hornbook.cli.quiet import quiet
-from hornbook.zoo.errors import InputError
+from hornbook.errors import InputError
 
 DATASETS = {
     "hornbook_digits": "1,797 handwritten digits, grey (UCI, from scikit-learn)",
@@ -47,7 +47,7 @@ def build(
                 f"{', '.join(DATASETS)}. Received: {name}"
             )
     quiet()
-    from hornbook.zoo.data.embedded import build_configs
+    from hornbook.zoo.data.builders.embedded import build_configs
 
     for config, examples, folder in build_configs(names, data_dir):
         print(f"{config}: {examples} examples in {folder}", flush=True)

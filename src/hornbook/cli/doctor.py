@@ -47,7 +47,7 @@ def doctor(
 ):
     """Say what is wrong with a training, and what to do about it, one thing first."""
     quiet()
-    from hornbook.zoo.doctor.open import diagnose_path
+    from hornbook.zoo.doctor.from_path import diagnose_path
     from hornbook.zoo.doctor.report import as_dict, write_report
 
     diagnosis = diagnose_path(target, data, batch_size, trust)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from hornbook.cli.quiet import quiet
-from hornbook.zoo.errors import InputError
+from hornbook.errors import InputError
 
 FORMATS = ("savedmodel", "onnx", "tflite", "openvino", "torch")
 

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from hornbook.cli.quiet import quiet
-from hornbook.zoo.errors import InputError
+from hornbook.errors import InputError
 
 DATA = "folder:PATH (one folder a class), csv:FILE, tfds:NAME or npz:FILE"
 SHOWN = 20  # classes whose examples are counted on the screen
@@ -157,8 +157,9 @@ def finetune(
 
     quiet()
     from hornbook.cli.progress import Bars
-    from hornbook.zoo.finetune import processes, run
-    from hornbook.zoo.finetune.job import Job
+    from hornbook.zoo.finetune import processes
+    from hornbook.zoo.runs import run
+    from hornbook.zoo.runs.config import Job
 
     processes.join()
     if compare and processes.count() > 1:
@@ -191,11 +192,11 @@ def finetune(
     if not processes.is_first():
         return
     if compare:
-        from hornbook.zoo.finetune.compare import compare_arms
+        from hornbook.zoo.runs.compare import compare_arms
 
         table = compare_arms(folder, job, bars)
         bars.console.print(_comparison(table))
-    from hornbook.zoo.finetune.report import write_report
+    from hornbook.zoo.runs.report import write_report
 
     write_report(folder)
     say(_summary(metrics))
@@ -294,7 +295,7 @@ def evaluate(
     numbers = None if weights is None else _numbers(weights)
 
     quiet()
-    from hornbook.zoo.finetune.use import evaluate_run, evaluate_runs
+    from hornbook.zoo.runs.evaluate import evaluate_run, evaluate_runs
 
     if len(runs) == 1 and not ensemble:
         result = evaluate_run(runs[0], data, skip_bad)
@@ -355,7 +356,7 @@ def predict(
 ):
     """Name what is in pictures, with a fine-tuned model."""
     quiet()
-    from hornbook.zoo.finetune.use import predict_files
+    from hornbook.zoo.runs.evaluate import predict_files
 
     results = predict_files(run, images, top)
     if as_json:

@@ -15,8 +15,8 @@ from typing import Annotated
 
 import typer
 
-from hornbook import catalog
-from hornbook.zoo.errors import InputError
+from hornbook import recipe_index
+from hornbook.errors import InputError
 
 # Where copies lie unless someone says otherwise, for `copy` and `diff` alike.
 COPIES = Path("recipes")
@@ -46,12 +46,12 @@ def list_recipes(
     ] = False,
 ):
     """List the recipes, each with its idea and what measuring it gave."""
-    found = catalog.recipes()
+    found = recipe_index.recipes()
     if category is not None:
         categories = sorted({each.category for each in found})
         if category not in categories:
             near = difflib.get_close_matches(category, categories)
-            hint = catalog.did_you_mean(near, "list")
+            hint = recipe_index.did_you_mean(near, "list")
             raise InputError(f"There is no category {category!r}.{hint}")
         found = [each for each in found if each.category == category]
 
@@ -75,7 +75,7 @@ def show(
     ] = False,
 ):
     """Show what a recipe does, when to use it, and how to take it."""
-    recipe = catalog.find(name)
+    recipe = recipe_index.find(name)
     console = _console()
     if source:
         _print_source(recipe, console)
@@ -126,8 +126,8 @@ def copy(
     A file that is there already and differs is left alone, and nothing is written at
     all, unless you say --force.
     """
-    known = catalog.recipes()
-    wanted = list(dict.fromkeys(catalog.find(name, known) for name in names))
+    known = recipe_index.recipes()
+    wanted = list(dict.fromkeys(recipe_index.find(name, known) for name in names))
     if to.exists() and not to.is_dir():
         raise InputError(f"Cannot copy to {to}: it is not a folder.")
     plan = {recipe: _state(recipe, to / recipe.path.name) for recipe in wanted}
@@ -157,7 +157,7 @@ def diff(
     Exits with 0 where both are the same, 1 where they differ, 2 where there is no copy
     to compare.
     """
-    recipe = catalog.find(name)
+    recipe = recipe_index.find(name)
     if path.is_dir():
         path = path / recipe.path.name
     ours, theirs = recipe.path.read_bytes(), _read(path)

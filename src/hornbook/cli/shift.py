@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from hornbook.cli.quiet import quiet
-from hornbook.zoo.errors import InputError
+from hornbook.errors import InputError
 
 
 def register(app):
@@ -58,8 +58,8 @@ def shift(
         )
     quiet()
     from hornbook.cli.progress import Bars
-    from hornbook.zoo.finetune.run import free_folder
-    from hornbook.zoo.shift.compare import compare
+    from hornbook.zoo.runs.run import free_folder
+    from hornbook.zoo.shift.compare_datasets import compare
     from hornbook.zoo.shift.report import as_dict, write_report
 
     comparison = compare(

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from hornbook.cli.quiet import quiet
-from hornbook.zoo.errors import InputError
+from hornbook.errors import InputError
 
 INTERRUPTED = 130  # What a shell gives a program that Ctrl-C ended.
 
@@ -151,9 +151,9 @@ def tune(
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     from hornbook.cli.progress import Bars
     from hornbook.cli.trials_table import watching
-    from hornbook.tuning.command import finish, run
-    from hornbook.tuning.command.settings import Settings
-    from hornbook.zoo.finetune.run import free_folder
+    from hornbook.tuning.runs import finish, run
+    from hornbook.tuning.runs.settings import Settings
+    from hornbook.zoo.runs.run import free_folder
 
     bars = Bars()
     say = bars.console.print
@@ -194,7 +194,7 @@ def tune(
 
 
 def _copy(name):
-    from hornbook.tuning.command.space_file import find
+    from hornbook.tuning.runs.space_file import find
 
     source = find(name)
     target = Path(source.name)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from hornbook.zoo.errors import InputError
+from hornbook.errors import InputError
 
 app = typer.Typer(no_args_is_help=True, help="List backbones; share fine-tuned models.")
 
@@ -38,7 +38,7 @@ def list_backbones(
     as_json: AsJson = False,
 ):
     """List the backbones that can be fine-tuned."""
-    from hornbook.zoo.catalog import select
+    from hornbook.zoo.backbones.table import select
 
     rows = select(source, family, _number(max_params))
     if as_json:
@@ -83,7 +83,7 @@ def show(
     as_json: AsJson = False,
 ):
     """Show the card of a backbone."""
-    from hornbook.zoo.catalog import find
+    from hornbook.zoo.backbones.table import find
 
     row = find(id)
     if as_json:

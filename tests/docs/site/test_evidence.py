@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from hornbook import catalog
+from hornbook import recipe_index
 
 ROOT = Path(__file__).parents[3]
 
@@ -42,23 +42,23 @@ def test_a_stale_file_is_told_of(evidence, monkeypatch, tmp_path, capsys):
 
 def test_each_entry_is_of_a_recipe():
     entries = tomllib.loads((ROOT / "docs/site/evidence.toml").read_text())
-    assert set(entries) <= {recipe.name for recipe in catalog.recipes()}
-    assert set(catalog.evidence()) == set(entries)
+    assert set(entries) <= {recipe.name for recipe in recipe_index.recipes()}
+    assert set(recipe_index.evidence()) == set(entries)
 
 
 def test_the_figure_is_the_studys(evidence):
     study = json.loads((ROOT / "docs/studies/input_statistics.json").read_text())
     arms = study["arms"]
     gain = arms["MinMaxScaling"]["mean"] - arms["raw measurements"]["mean"]
-    line = catalog.find("min_max_scaling").evidence
+    line = recipe_index.find("min_max_scaling").evidence
     assert line.startswith(f"partly: {gain:+.1f} points against raw measurements; ")
     assert line.endswith(f"{len(study['seeds'])} seeds")
     assert f"(p = {arms['MinMaxScaling']['p']:.2f})" in line
 
 
 def test_without_a_study_it_says_so(monkeypatch):
-    monkeypatch.setattr(catalog, "evidence", dict)
-    assert {each.evidence for each in catalog.recipes()} == {"not measured yet"}
+    monkeypatch.setattr(recipe_index, "evidence", dict)
+    assert {each.evidence for each in recipe_index.recipes()} == {"not measured yet"}
 
 
 def test_what_a_tool_says_is_held_by_a_test_that_exists():
@@ -69,7 +69,7 @@ def test_what_a_tool_says_is_held_by_a_test_that_exists():
         file, _, function = test.partition("::")
         assert Path(file).stem == f"test_{recipe}"
         assert f"\ndef {function}(" in (ROOT / file).read_text()
-        assert catalog.find(recipe).evidence.startswith("tested: ")
+        assert recipe_index.find(recipe).evidence.startswith("tested: ")
 
 
 @pytest.mark.parametrize(

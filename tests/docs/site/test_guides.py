@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from hornbook import catalog
+from hornbook import recipe_index
 from hornbook.cli import app
 
 ROOT = Path(__file__).parents[3]
@@ -70,7 +70,7 @@ def test_a_recipe_that_is_named_in_a_command_exists():
     }
     assert named
     for name in named:
-        catalog.find(name)
+        recipe_index.find(name)
 
 
 def test_options_that_the_guides_mention_exist():

@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from hornbook import catalog
+from hornbook import recipe_index
 
 ROOT = Path(__file__).parents[3]
 SOURCES = ROOT / "docs/site"
@@ -115,7 +115,7 @@ def test_titles_differ(pages):
     assert max(titles.values()) == 1, titles.most_common(3)
 
 
-@pytest.mark.parametrize("recipe", catalog.recipes(), ids=lambda each: each.name)
+@pytest.mark.parametrize("recipe", recipe_index.recipes(), ids=lambda each: each.name)
 def test_a_recipe_has_its_page_and_its_card(site, pages, recipe):
     page = pages[site / f"recipes/{recipe.name}.html"]
     assert f"hornbook copy {recipe.name}" in page.text
@@ -156,7 +156,7 @@ def test_each_card_of_the_zoo_has_its_page(site, pages):
 def test_each_heading_of_the_notes_leads_to_code_that_runs(site, pages):
     """In two clicks: from the outline to the heading, from there to a recipe."""
     outline = pages[site / "notes/index.html"]
-    known = {recipe.name for recipe in catalog.recipes()}
+    known = {recipe.name for recipe in recipe_index.recipes()}
     assert len(HEADINGS) >= 36
     for chapter in NOTES:
         page = pages[site / f"notes/{chapter['slug']}.html"]
@@ -189,7 +189,7 @@ def test_a_study_of_the_notes_is_linked_from_its_heading(site, pages):
 
 
 def test_every_recipe_is_reached_from_the_notes_or_told_of_in_the_gallery(site, pages):
-    unlinked = {recipe.name for recipe in catalog.recipes()} - {
+    unlinked = {recipe.name for recipe in recipe_index.recipes()} - {
         name for entry in HEADINGS for name in entry.get("recipes", ())
     }
     links = pages[site / "recipes/index.html"].links

@@ -5,16 +5,23 @@ import pytest
 import tensorflow_datasets as tfds
 from sklearn.datasets import load_digits, load_sample_images
 
-from hornbook.zoo.data.glyph_rendering import glyph_classes
-from hornbook.zoo.data.hornbook_digits import (
+from hornbook.zoo.data.builders.glyph_rendering import glyph_classes
+from hornbook.zoo.data.builders.hornbook_digits import (
     CONFIGS,
     LABELS_PER_CLASS,
     HornbookDigits,
     scanned_digits,
     split_places,
 )
-from hornbook.zoo.data.hornbook_glyphs import GlyphsConfig, HornbookGlyphs, glyph
-from hornbook.zoo.data.hornbook_photo_digits import HornbookPhotoDigits, photo_digits
+from hornbook.zoo.data.builders.hornbook_glyphs import (
+    GlyphsConfig,
+    HornbookGlyphs,
+    glyph,
+)
+from hornbook.zoo.data.builders.hornbook_photo_digits import (
+    HornbookPhotoDigits,
+    photo_digits,
+)
 
 
 def built(builder_class, data_dir, config):

@@ -71,8 +71,8 @@ def test_hashes_alone_do_not_decide():
 
 @pytest.mark.slow
 def test_handwritten_digits_are_not_all_alike():
-    from hornbook.zoo.data.hornbook_digits import POOL
-    from hornbook.zoo.data.hornbook_photo_digits import photo_digits
+    from hornbook.zoo.data.builders.hornbook_digits import POOL
+    from hornbook.zoo.data.builders.hornbook_photo_digits import photo_digits
 
     images, _ = photo_digits()
     assert len(find_near_duplicates(images[:POOL], images[POOL:])) < 5

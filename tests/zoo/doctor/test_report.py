@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hornbook.zoo.doctor import diagnose, diagnose_history
-from hornbook.zoo.doctor.pictures import (
+from hornbook.zoo.doctor.figures import (
     MOST_LAYERS,
     draw_distributions,
     draw_layers,

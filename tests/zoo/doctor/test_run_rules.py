@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from hornbook.errors import InputError
 from hornbook.zoo.doctor import diagnose, diagnose_history, read_table
-from hornbook.zoo.errors import InputError
 
 STEPS = (0, 50, 100, 150)
 FITS = {

@@ -7,7 +7,7 @@ import pytest
 from hornbook.recipes.inference.recalibrate_batchnorm import recalibrate_batchnorm
 from hornbook.zoo import fine_tune
 from hornbook.zoo.backbones import open_backbone
-from hornbook.zoo.backbones.applications import ARCHITECTURES, FAMILIES
+from hornbook.zoo.backbones.keras_applications import ARCHITECTURES, FAMILIES
 from hornbook.zoo.finetune.settings import STRATEGIES
 
 SMALL = {"inception_v3": 75, "inception_resnet_v2": 75, "xception": 71}

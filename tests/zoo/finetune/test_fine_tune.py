@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from keras import layers
 
+from hornbook.errors import InputError
 from hornbook.recipes.data.seeded_batches import SeededBatches
 from hornbook.zoo import fine_tune
 from hornbook.zoo.backbones import Backbone
-from hornbook.zoo.errors import InputError
-from hornbook.zoo.finetune.engine import LossNotFinite
-from hornbook.zoo.finetune.features import FeatureCache, extract
-from hornbook.zoo.finetune.feeding import Arrays, Mix, Mixed, Stream
+from hornbook.zoo.finetune.feature_cache import FeatureCache, extract
+from hornbook.zoo.finetune.fit_phase import LossNotFinite
+from hornbook.zoo.finetune.inputs import Arrays, Mix, Mixed, Stream
 from hornbook.zoo.finetune.schedule import CosinePhases
 
 

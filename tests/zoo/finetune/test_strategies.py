@@ -1,6 +1,6 @@
 import pytest
 
-from hornbook.zoo.errors import InputError
+from hornbook.errors import InputError
 from hornbook.zoo.finetune.settings import STRATEGIES, Settings
 from hornbook.zoo.finetune.strategies import plan
 

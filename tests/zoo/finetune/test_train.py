@@ -4,9 +4,9 @@ import keras
 import numpy as np
 import pytest
 
-from hornbook.zoo.errors import InputError
+from hornbook.errors import InputError
+from hornbook.zoo.backbones.shipped_weights import load_backbone
 from hornbook.zoo.finetune.arms import ARMS, Arm, Phase, head_then_all
-from hornbook.zoo.finetune.model import build_classifier, build_head, build_take_home
 from hornbook.zoo.finetune.train import (
     LossNotFinite,
     build_view,
@@ -16,7 +16,11 @@ from hornbook.zoo.finetune.train import (
     make_deterministic,
     train_arm,
 )
-from hornbook.zoo.weights import load_backbone
+from hornbook.zoo.runs.inference_model import (
+    build_classifier,
+    build_head,
+    build_take_home,
+)
 
 BACKBONE = "glyphnet.letters_rgb"
 

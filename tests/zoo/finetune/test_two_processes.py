@@ -12,8 +12,8 @@ import keras
 import numpy as np
 import pytest
 
+from hornbook.errors import InputError
 from hornbook.zoo import fine_tune
-from hornbook.zoo.errors import InputError
 from hornbook.zoo.finetune import processes
 
 SCRIPT = """
@@ -23,7 +23,7 @@ import keras, numpy as np
 from keras import layers
 from hornbook.recipes.data.seeded_batches import SeededBatches
 from hornbook.zoo import fine_tune
-from hornbook.zoo.errors import InputError
+from hornbook.errors import InputError
 
 # With Adam's own, a gradient that is only rounding moves its weight by a whole step.
 keras.optimizers.Adam = functools.partial(keras.optimizers.Adam, epsilon=0.1)

@@ -9,9 +9,13 @@ import keras
 import numpy as np
 import pytest
 
+from hornbook.errors import InputError
 from hornbook.zoo.backbones import open_backbone
-from hornbook.zoo.errors import InputError
-from hornbook.zoo.finetune.model import build_classifier, build_head, build_take_home
+from hornbook.zoo.runs.inference_model import (
+    build_classifier,
+    build_head,
+    build_take_home,
+)
 from hornbook.zoo.share import export
 from hornbook.zoo.share.export import export_run, make_exportable
 

@@ -12,7 +12,7 @@ from etils.epath import gpath
 from fsspec.implementations.memory import MemoryFileSystem
 from fsspec.registry import _registry
 
-from hornbook.zoo.errors import InputError
+from hornbook.errors import InputError
 from hornbook.zoo.share.folder import add, pull, verify
 
 

@@ -1,0 +1,1 @@
+"""The HTML pages that commands write, and the style of their figures."""

@@ -1,0 +1,1 @@
+"""The tuners: what is tried next, and when a search ends."""

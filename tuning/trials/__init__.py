@@ -1,0 +1,1 @@
+"""One trial: seeds, folds, checkpoints, pruning, score."""

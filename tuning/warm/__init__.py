@@ -1,0 +1,1 @@
+"""Warm trials: trials that differ in numbers alone share one compiled step."""

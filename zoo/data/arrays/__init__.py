@@ -1,0 +1,1 @@
+"""Pictures in memory or on disk: decoding, crops, draws."""

@@ -1,0 +1,1 @@
+"""The data sets of the project as TFDS builders, and what draws their pictures."""
