@@ -185,7 +185,7 @@ def test_bad_files_are_listed_and_can_be_skipped(folder, tmp_path):
     assert "empty.png" in done.stderr
     assert "half.png" in done.stderr
     assert not out.exists()
-    done = hornbook(*arguments, "--skip-bad")
+    done = hornbook(*arguments, "--skip-unreadable")
     assert done.returncode == 0, done.stderr
     assert "half.png" in done.stderr
     assert "half.png" in (out / "report.html").read_text(encoding="utf-8")

@@ -127,7 +127,7 @@ def test_head_goes_home_on_its_backbone():
     features = space.prepare(pictures)
     assert features.shape == (6, 128)
     model = build("head")
-    home = space.take_home(model, PICTURES)
+    home = space.inference_model(model, PICTURES)
     np.testing.assert_allclose(
         home.predict(pictures, verbose=0),
         model.predict(features, verbose=0),

@@ -105,7 +105,7 @@ def _from_pictures(settings, progress):
             spec,
             size=SIZE,
             channels=3,
-            skip_bad=settings.skip_bad,
+            skip_unreadable=settings.skip_unreadable,
             on_progress=lambda done, total: update(done, total=total),
         )
     dataset = draw_dataset(

@@ -30,7 +30,7 @@ def keep_best(job):
     best = ranked[0]
     model = _train_on_all(job, best) if job.settings.folds else _saved_model(job)
     raw = job.data.train[0].shape[1:]
-    home = plain(job.space.take_home(model, raw))
+    home = plain(job.space.inference_model(model, raw))
     if job.data.are_pictures:
         home = _for_any_size(home, raw)
     with atomic_write(job.folder / "best.keras") as new:
@@ -64,7 +64,7 @@ def _for_any_size(model, shape):
     shrink = layers.Resizing(
         *shape[:2], crop_to_aspect_ratio=True, antialias=True, name="shrink"
     )
-    return keras.Model(pictures, model(shrink(pictures)), name="take_home")
+    return keras.Model(pictures, model(shrink(pictures)), name="inference_model")
 
 
 def test_once(job):

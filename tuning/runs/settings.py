@@ -31,7 +31,7 @@ class Settings:
         batch_size: Examples in a batch, if it is no hyperparameter.
         fixed: Dict from names of hyperparameters to their only value.
         find_rate: Name of the hyperparameter that the rate finder narrows first.
-        skip_bad: Go on without files that can't be read.
+        skip_unreadable: Go on without files that can't be read.
 
     Raises:
         InputError: if a value makes no sense.
@@ -52,7 +52,7 @@ class Settings:
     batch_size: int = 32
     fixed: dict = field(default_factory=dict)
     find_rate: str | None = None
-    skip_bad: bool = False
+    skip_unreadable: bool = False
 
     def __post_init__(self):
         def require(good, name, what):

@@ -46,10 +46,10 @@ class SpaceFile:
         prepare = self._get("prepare")
         return x if prepare is None else prepare(x)
 
-    def take_home(self, model, shape):
+    def inference_model(self, model, shape):
         """The model to keep, for examples of a shape."""
-        take_home = self._get("take_home")
-        return model if take_home is None else take_home(model, shape)
+        inference_model = self._get("inference_model")
+        return model if inference_model is None else inference_model(model, shape)
 
     def bound(self, shape, classes):
         """`build` as a function of `hp` alone, which can be sent to another process."""

@@ -9,6 +9,6 @@ keras-tuner. `hornbook tune --space FILE.py` takes yours, and what it may have b
   if it has them, "validation" and "test".
 - `prepare(x)`: what is done to examples once, before the search.
 - `EPOCHS`: of a training, where `--epochs` is not given; else 10.
-- `take_home(model, shape)`: the model to keep, from examples as they come, of that
-  shape.
+- `inference_model(model, shape)`: the model to keep, from examples as they come, of
+  that shape.
 """

@@ -68,7 +68,7 @@ def build_optimizer(hp):
     return keras.optimizers.SGD(sgd_rate, momentum=0.9, weight_decay=decay)
 
 
-def take_home(head, shape):
+def inference_model(head, shape):
     """The backbone and the head in one model.
 
     Args:

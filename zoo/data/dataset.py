@@ -39,14 +39,14 @@ class Dataset:
     notices: tuple[str, ...]
 
 
-def read_source(spec, *, size, channels, skip_bad=False, on_progress=None):
+def read_source(spec, *, size, channels, skip_unreadable=False, on_progress=None):
     """Reads pictures as small squares, as their source splits them.
 
     Args:
         spec: "folder:PATH", "csv:FILE", "tfds:NAME" or "npz:FILE".
         size: Side of the pictures in pixels.
         channels: 1 for grey, 3 for RGB.
-        skip_bad: Go on without the files of a folder that can't be read.
+        skip_unreadable: Go on without the files of a folder that can't be read.
         on_progress: Called with `(done, total)` after each picture.
 
     Returns:
@@ -63,7 +63,7 @@ def read_source(spec, *, size, channels, skip_bad=False, on_progress=None):
         )
     if kind in ("folder", "csv"):
         read = read_folder if kind == "folder" else read_csv
-        return read(place, size, channels, on_progress, skip_bad=skip_bad)
+        return read(place, size, channels, on_progress, skip_unreadable=skip_unreadable)
     if kind == "tfds":
         return read_tfds(place, size, channels, on_progress)
     return read_npz(place, size, channels, on_progress)
@@ -130,7 +130,8 @@ def load_dataset(spec, *, labels_per_class=None, seed=0, **options):
         spec: "folder:PATH", "csv:FILE", "tfds:NAME" or "npz:FILE".
         labels_per_class: As for `draw_dataset`.
         seed: As for `draw_dataset`.
-        **options: `size`, `channels`, `skip_bad` and `on_progress`, for `read_source`.
+        **options: `size`, `channels`, `skip_unreadable` and `on_progress`, for
+            `read_source`.
 
     Returns:
         `Dataset`.

@@ -33,12 +33,12 @@ from hornbook.zoo.finetune.fit_phase import (
     move_to_step,
     run_phase,
 )
+from hornbook.zoo.finetune.head import build_head
 from hornbook.zoo.finetune.inputs import Arrays, Mix, as_source
 from hornbook.zoo.finetune.mixed_precision import computing_in
 from hornbook.zoo.finetune.schedule import CosinePhases
 from hornbook.zoo.finetune.settings import Settings
 from hornbook.zoo.finetune.strategies import plan
-from hornbook.zoo.runs.inference_model import build_head
 
 FEATURES_AT_ONCE = 1024  # in validation; they are small
 

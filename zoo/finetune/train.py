@@ -17,7 +17,8 @@ from hornbook.zoo.backbones.open_backbone import open_backbone
 from hornbook.zoo.backbones.shipped_weights import load_backbone
 from hornbook.zoo.data.arrays.crops import centre_crops, crop_places, random_crops
 from hornbook.zoo.finetune.fit_phase import LossNotFinite, run_phase
-from hornbook.zoo.runs.inference_model import build_classifier, build_head
+from hornbook.zoo.finetune.head import build_head
+from hornbook.zoo.runs.inference_model import build_classifier
 
 STEPS_AT_LEAST = 30  # in an epoch, however few the labels are
 FEATURES_AT_MOST = 20_000  # crops whose features are cached for the head

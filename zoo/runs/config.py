@@ -34,7 +34,7 @@ class Job:
         views: Crops at test time: "none", "five" or "ten" (with mirror images).
         merge: How their probabilities become one.
         batch_size: Examples in a batch.
-        skip_bad: Go on without the files that can't be read.
+        skip_unreadable: Go on without the files that can't be read.
         strategy: What is trained when, as in `Settings`.
         batchnorm: As in `Settings`. None means "update" for the plain job that was
             measured (see `is_plain`), else "frozen".
@@ -59,7 +59,7 @@ class Job:
     views: str = "five"
     merge: str = "mean"
     batch_size: int = 32
-    skip_bad: bool = False
+    skip_unreadable: bool = False
     strategy: str = "thaw"
     batchnorm: str | None = None
     label_smoothing: float = 0.0

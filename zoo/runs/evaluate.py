@@ -41,13 +41,13 @@ def predict_files(folder, paths, top=3):
     return results
 
 
-def evaluate_run(folder, spec=None, skip_bad=False):
+def evaluate_run(folder, spec=None, skip_unreadable=False):
     """Scores one finished run, as `evaluate_runs` does several.
 
     Returns:
         Dict with `data`, `count`, `correct`, `accuracy` and Wilson's 95 % `interval`.
     """
-    result = evaluate_runs([folder], spec, skip_bad)
+    result = evaluate_runs([folder], spec, skip_unreadable)
     [run] = result["runs"]
     del run["run"]
     return {"data": result["data"], "count": result["count"], **run}
@@ -56,7 +56,7 @@ def evaluate_run(folder, spec=None, skip_bad=False):
 def evaluate_runs(
     folders,
     spec=None,
-    skip_bad=False,
+    skip_unreadable=False,
     ensemble=False,
     merge="mean",
     weights=None,
@@ -70,7 +70,7 @@ def evaluate_runs(
         folders: Finished run folders, of the same classes.
         spec: "folder:PATH", "tfds:NAME" or "npz:FILE": its test split counts, or all of
             it where it has none. None for the test examples of the runs themselves.
-        skip_bad: Leave out files that can't be read.
+        skip_unreadable: Leave out files that can't be read.
         ensemble: Whether to test them as one model too.
         merge: How its members' probabilities become one.
         weights: One number for each run, or None for equal ones.
@@ -88,7 +88,7 @@ def evaluate_runs(
     configs = check_runs(folders)
     voter = open_ensemble(folders, merge, weights) if ensemble else None
     models = [open_model(folder)[0] for folder in folders]
-    spec, images, labels = _test_examples(configs, spec, skip_bad)
+    spec, images, labels = _test_examples(configs, spec, skip_unreadable)
 
     def guess(model, config):
         best = model.predict(images, batch_size=50, verbose=0).argmax(axis=1)
@@ -109,7 +109,7 @@ def evaluate_runs(
     return {"data": spec, "count": len(labels), "runs": runs, "ensemble": together}
 
 
-def _test_examples(configs, spec, skip_bad):
+def _test_examples(configs, spec, skip_unreadable):
     """The spec, the pictures, and the names of their classes."""
     config = configs[0]
     specs = {each["data"] for each in configs}
@@ -122,11 +122,11 @@ def _test_examples(configs, spec, skip_bad):
     shape = {"size": size, "channels": config["channels"]}
     if spec is None or spec in specs:
         spec = spec or config["data"]
-        skip_bad = skip_bad or any(each["skip_bad"] for each in configs)
-        dataset = load_dataset(spec, **shape, seed=config["seed"], skip_bad=skip_bad)
+        skip_unreadable = skip_unreadable or any(each["skip_unreadable"] for each in configs)
+        dataset = load_dataset(spec, **shape, seed=config["seed"], skip_unreadable=skip_unreadable)
         classes, examples = dataset.classes, dataset.test
     else:
-        found = read_source(spec, **shape, skip_bad=skip_bad)
+        found = read_source(spec, **shape, skip_unreadable=skip_unreadable)
         classes, examples = found.classes, all_to_test(found)
     known = config["classes"]
     if unknown := [name for name in classes if name not in known]:

@@ -6,27 +6,7 @@ from keras import layers
 from hornbook.recipes.inference.ten_crop import TenCrop
 from hornbook.recipes.inference.voting_model import VotingModel
 
-DROPOUT = 0.3
 VIEWS = {"none": 1, "five": 5, "ten": 10}
-
-
-def build_head(features, classes, activation="softmax", dropout=DROPOUT):
-    """Dropout and a softmax over the classes, from `features` numbers.
-
-    Args:
-        features: How many numbers come in.
-        classes: How many go out.
-        activation: Of these.
-        dropout: Rate.
-    """
-    return keras.Sequential(
-        [
-            keras.Input((features,)),
-            layers.Dropout(dropout, name="dropout"),
-            layers.Dense(classes, activation=activation, name="probabilities"),
-        ],
-        name="head",
-    )
 
 
 def build_classifier(backbone, head):
@@ -53,7 +33,7 @@ def build_voter(classifier, views, merge):
     return VotingModel(classifier, crops, merge, views_per_batch=None, name="vote")
 
 
-def build_take_home(classifier, image_size, views, merge):
+def build_inference_model(classifier, image_size, views, merge):
     """The whole job as one model: raw pictures of any one size to probabilities.
 
     Args:
@@ -78,7 +58,7 @@ def build_take_home(classifier, image_size, views, merge):
     if views == "none":
         crops = layers.CenterCrop(*classifier.input_shape[1:3], name="centre")(scaled)
         return keras.Model(
-            pictures, classifier(crops, training=False), name="take_home"
+            pictures, classifier(crops, training=False), name="inference_model"
         )
     voter = build_voter(classifier, views, merge)
-    return keras.Model(pictures, voter(scaled), name="take_home")
+    return keras.Model(pictures, voter(scaled), name="inference_model")

@@ -85,7 +85,7 @@ def read_job_source(job, progress=None):
             job.data,
             size=picture_size(height),
             channels=channels,
-            skip_bad=job.skip_bad,
+            skip_unreadable=job.skip_unreadable,
             on_progress=lambda done, total: update(done, total=total),
         )
 
@@ -250,7 +250,7 @@ def execute(folder, job, dataset, progress=None):
     """
     from hornbook.zoo.finetune import processes
     from hornbook.zoo.finetune.fit_phase import LossNotFinite
-    from hornbook.zoo.runs.inference_model import build_take_home
+    from hornbook.zoo.runs.inference_model import build_inference_model
     from hornbook.zoo.runs.score import score
 
     folder = Path(folder)
@@ -262,7 +262,7 @@ def execute(folder, job, dataset, progress=None):
     def save(classifier, name):
         if not writes:
             return
-        model = build_take_home(classifier, size, job.views, job.merge)
+        model = build_inference_model(classifier, size, job.views, job.merge)
         with atomic_write(folder / name) as new:
             model.save(new)
 

@@ -65,7 +65,7 @@ class Comparison:
     notices: tuple[str, ...]
 
 
-def compare(train, test, backbone, *, seed=0, skip_bad=False, progress=None):
+def compare(train, test, backbone, *, seed=0, skip_unreadable=False, progress=None):
     """Reads two sets of pictures and compares them.
 
     The classes of the test pictures are guessed by a logistic regression on the
@@ -79,7 +79,7 @@ def compare(train, test, backbone, *, seed=0, skip_bad=False, progress=None):
             "folder:PATH" with pictures and no class folders.
         backbone: Id of the backbone, such as "glyphnet.letters_rgb".
         seed: Chooses what is compared, the folds and the permutations.
-        skip_bad: Go on without files that can't be read.
+        skip_unreadable: Go on without files that can't be read.
         progress: A `Progress`; silent by default.
 
     Returns:
@@ -93,7 +93,7 @@ def compare(train, test, backbone, *, seed=0, skip_bad=False, progress=None):
         raise InputError(f"seed must be 0 or more. Received: seed={seed}")
     weights_path(backbone)
     size, _, channels = read_card(backbone)["input_shape"]
-    options = {"size": size, "channels": channels, "skip_bad": skip_bad}
+    options = {"size": size, "channels": channels, "skip_unreadable": skip_unreadable}
     notices = []
 
     def read(spec, reader, title):
@@ -178,14 +178,14 @@ def _read_any(spec, **options):
     return _read_flat(files, **options)
 
 
-def _read_flat(files, *, size, channels, skip_bad, on_progress):
+def _read_flat(files, *, size, channels, skip_unreadable, on_progress):
     pictures, names, bad = [], [], []
     for file in files:
         try:
             pictures.append(shrink(read_image(file, channels), size))
             names.append(file.name)
         except UnreadableImage as error:
-            if not skip_bad:
+            if not skip_unreadable:
                 raise
             bad.append(f"{file.name} ({error.reason})")
         on_progress(len(names) + len(bad), len(files))

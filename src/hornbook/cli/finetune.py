@@ -114,7 +114,7 @@ def finetune(
     compare: Annotated[
         bool, typer.Option(help="Also train every other way, over five seeds.")
     ] = False,
-    skip_bad: Annotated[
+    skip_unreadable: Annotated[
         bool, typer.Option(help="Go on without files that can't be read.")
     ] = False,
 ):
@@ -141,7 +141,7 @@ def finetune(
             "augment": augment,
             "views": views,
             "merge": merge,
-            "skip_bad": skip_bad or None,
+            "skip_unreadable": skip_unreadable or None,
         }.items()
         if value is not None
     }
@@ -284,7 +284,9 @@ def evaluate(
         typer.Option(help="One number for each, such as 2,1,1. Default: equal."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-    skip_bad: Annotated[bool, typer.Option(help="Leave out unreadable files.")] = False,
+    skip_unreadable: Annotated[
+        bool, typer.Option(help="Leave out unreadable files.")
+    ] = False,
 ):
     """Test fine-tuned models: on a test split, or on all of data without one.
 
@@ -298,10 +300,10 @@ def evaluate(
     from hornbook.zoo.runs.evaluate import evaluate_run, evaluate_runs
 
     if len(runs) == 1 and not ensemble:
-        result = evaluate_run(runs[0], data, skip_bad)
+        result = evaluate_run(runs[0], data, skip_unreadable)
     else:
         result = evaluate_runs(
-            runs, data, skip_bad, ensemble, merge or "mean", weights=numbers
+            runs, data, skip_unreadable, ensemble, merge or "mean", weights=numbers
         )
     if as_json:
         print(json.dumps(result, ensure_ascii=False))

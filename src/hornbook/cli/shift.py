@@ -43,7 +43,7 @@ def shift(
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the folds and permutations.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-    skip_bad: Annotated[
+    skip_unreadable: Annotated[
         bool, typer.Option(help="Go on without files that can't be read.")
     ] = False,
 ):
@@ -63,7 +63,12 @@ def shift(
     from hornbook.zoo.shift.report import as_dict, write_report
 
     comparison = compare(
-        train, test, backbone, seed=seed, skip_bad=skip_bad, progress=Bars()
+        train,
+        test,
+        backbone,
+        seed=seed,
+        skip_unreadable=skip_unreadable,
+        progress=Bars(),
     )
     found = as_dict(
         comparison,

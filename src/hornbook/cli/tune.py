@@ -109,7 +109,7 @@ def tune(
     test: Annotated[
         bool, typer.Option(help="At the end, test the best model, once.")
     ] = False,
-    skip_bad: Annotated[
+    skip_unreadable: Annotated[
         bool, typer.Option(help="Go on without files that can't be read.")
     ] = False,
     copy: Annotated[
@@ -142,7 +142,7 @@ def tune(
         "prune": prune,
         "score": score,
         "fixed": _read_fixed(fix) if fix else None,
-        "skip_bad": skip_bad or None,
+        "skip_unreadable": skip_unreadable or None,
     }
     given = {name: value for name, value in settings.items() if value is not None}
     _check(given, out, resume, engine, workers, address)

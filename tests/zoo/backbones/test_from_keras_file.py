@@ -6,11 +6,8 @@ from keras import layers
 from hornbook.errors import InputError
 from hornbook.zoo.backbones import open_backbone
 from hornbook.zoo.backbones.from_keras_file import cut_head
-from hornbook.zoo.runs.inference_model import (
-    build_classifier,
-    build_head,
-    build_take_home,
-)
+from hornbook.zoo.finetune.head import build_head
+from hornbook.zoo.runs.inference_model import build_classifier, build_inference_model
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype="uint8")
 
@@ -21,7 +18,7 @@ def test_a_fine_tuned_model_is_cut_at_its_head(tmp_path, views):
     classifier = build_classifier(native, build_head(64, 3))
     run = tmp_path / "run"
     run.mkdir()
-    build_take_home(classifier, 36, views, "mean").save(run / "model.keras")
+    build_inference_model(classifier, 36, views, "mean").save(run / "model.keras")
     for place in (run, run / "model.keras"):
         backbone = open_backbone(place)
         assert backbone.card["features"] == 64

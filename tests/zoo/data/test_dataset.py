@@ -218,7 +218,7 @@ class TestBadFolder:
         (tmp_path / "d").mkdir()
         (tmp_path / "d" / "notes.txt").write_text("x")
         assert "No pictures in the class folders c, d of" in refused(tmp_path)
-        assert "No pictures in" in refused(tmp_path, skip_bad=True)
+        assert "No pictures in" in refused(tmp_path, skip_unreadable=True)
 
     def test_one_class(self, tmp_path):
         assert "only one class, a," in refused(write_classes(tmp_path, a=5))
@@ -277,13 +277,15 @@ class TestBadFolder:
     def test_all_bad_files_are_listed(self, tmp_path):
         bad = self.spoil(tmp_path)
         first, *lines = refused(tmp_path).splitlines()
-        assert first.startswith("10 files can't be used") and "--skip-bad" in first
+        assert (
+            first.startswith("10 files can't be used") and "--skip-unreadable" in first
+        )
         for line, (name, reason) in zip(lines, bad.items(), strict=True):
             assert line.strip().startswith(f"{name} (") and reason in line
 
-    def test_skip_bad_goes_on_and_tells(self, tmp_path):
+    def test_skip_unreadable_goes_on_and_tells(self, tmp_path):
         bad = self.spoil(tmp_path)
-        dataset = load(tmp_path, skip_bad=True)
+        dataset = load(tmp_path, skip_unreadable=True)
         good = [f"{name}/0{number}.png" for name in "ab" for number in range(3)]
         assert names(*parts(dataset)) == good
         (notice,) = (each for each in dataset.notices if each.startswith("Left out"))
@@ -297,7 +299,7 @@ class TestBadFolder:
         lines = refused(tmp_path).splitlines()
         assert len(lines) == 22 and lines[-1] == "  and 10 more"
         assert "x19.png (the file is empty); and 10 more." in str(
-            load(tmp_path, skip_bad=True).notices
+            load(tmp_path, skip_unreadable=True).notices
         )
 
     def test_a_class_of_bad_files_alone(self, tmp_path):
@@ -305,7 +307,7 @@ class TestBadFolder:
         for path in (tmp_path / "b").iterdir():
             path.write_bytes(b"")
         assert refused(tmp_path).startswith("2 files can't be used")
-        complaint = refused(tmp_path, skip_bad=True)
+        complaint = refused(tmp_path, skip_unreadable=True)
         assert complaint == "No picture of class b in train can be read."
 
     def test_too_few_to_split(self, tmp_path):

@@ -7,6 +7,7 @@ import pytest
 from hornbook.errors import InputError
 from hornbook.zoo.backbones.shipped_weights import load_backbone
 from hornbook.zoo.finetune.arms import ARMS, Arm, Phase, head_then_all
+from hornbook.zoo.finetune.head import build_head
 from hornbook.zoo.finetune.train import (
     LossNotFinite,
     build_view,
@@ -16,11 +17,7 @@ from hornbook.zoo.finetune.train import (
     make_deterministic,
     train_arm,
 )
-from hornbook.zoo.runs.inference_model import (
-    build_classifier,
-    build_head,
-    build_take_home,
-)
+from hornbook.zoo.runs.inference_model import build_classifier, build_inference_model
 
 BACKBONE = "glyphnet.letters_rgb"
 
@@ -173,12 +170,12 @@ def test_a_loss_that_is_not_a_number_stops_and_sets_back(three_digits):
     assert all(np.isfinite(w).all() for w in weights)
 
 
-def test_the_take_home_model_infers_when_it_is_called():
+def test_the_inference_model_model_infers_when_it_is_called():
     """Keras's picture layers train by default, and so would all that follows them."""
     keras.utils.set_random_seed(0)
     head = build_head(128, 10)
     classifier = build_classifier(load_backbone("glyphnet.letters_rgb"), head)
-    model = build_take_home(classifier, 36, "none", "mean")
+    model = build_inference_model(classifier, 36, "none", "mean")
     pictures = np.random.default_rng(0).integers(0, 256, (4, 40, 40, 3), dtype="uint8")
     before = model.get_weights()
     called = keras.ops.convert_to_numpy(model(pictures))
@@ -188,13 +185,13 @@ def test_the_take_home_model_infers_when_it_is_called():
     np.testing.assert_allclose(called, predicted, atol=0.01)
 
 
-def test_the_take_home_model_takes_raw_pictures(three_digits, tmp_path):
+def test_the_inference_model_model_takes_raw_pictures(three_digits, tmp_path):
     dataset = three_digits()
     make_deterministic(0)
     classifier = train(ARMS["probe"], dataset, epochs=1).classifier
     big = np.repeat(np.repeat(dataset.test.images[:4], 2, axis=1), 2, axis=2)
     for views in ("none", "five", "ten"):
-        model = build_take_home(classifier, 36, views, "mean")
+        model = build_inference_model(classifier, 36, views, "mean")
         model.save(tmp_path / "m.keras")
         again = keras.models.load_model(tmp_path / "m.keras")
         assert model.input.dtype == "uint8"

@@ -13,7 +13,8 @@ from hornbook.errors import InputError
 from hornbook.zoo.runs import evaluate as use
 from hornbook.zoo.runs.ensemble import open_ensemble
 from hornbook.zoo.runs.config import Job
-from hornbook.zoo.runs.inference_model import build_classifier, build_head, build_take_home
+from hornbook.zoo.finetune.head import build_head
+from hornbook.zoo.runs.inference_model import build_classifier, build_inference_model
 from hornbook.zoo.runs.run import open_model
 
 CLASSES = ["ant", "bee", "cat"]
@@ -44,7 +45,7 @@ def make_run(folder, npz, seed, classes=CLASSES, crop=32, channels=3, **job):
     )
     head = build_head(backbone.output_shape[-1], len(classes))
     job = Job(**{"data": npz, **job})
-    model = build_take_home(
+    model = build_inference_model(
         build_classifier(backbone, head), crop + 4, job.views, job.merge
     )
     folder.mkdir()

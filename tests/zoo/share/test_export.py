@@ -11,29 +11,26 @@ import pytest
 
 from hornbook.errors import InputError
 from hornbook.zoo.backbones import open_backbone
-from hornbook.zoo.runs.inference_model import (
-    build_classifier,
-    build_head,
-    build_take_home,
-)
+from hornbook.zoo.finetune.head import build_head
+from hornbook.zoo.runs.inference_model import build_classifier, build_inference_model
 from hornbook.zoo.share import export
 from hornbook.zoo.share.export import export_run, make_exportable
 
 PIXELS = np.random.default_rng(1).integers(0, 256, (3, 36, 36, 3), dtype="uint8")
 
 
-def take_home(views):
+def inference_model(views):
     """A fine-tuned model whose BatchNormalization and dropout would be noticed."""
     keras.utils.set_random_seed(0)
     backbone = open_backbone("glyphnet_small.letters_rgb").model
-    return build_take_home(
+    return build_inference_model(
         build_classifier(backbone, build_head(64, 3)), 36, views, "mean"
     )
 
 
 @pytest.fixture(params=["none", "five"])
 def run(request, tmp_path):
-    take_home(request.param).save(tmp_path / "model.keras")
+    inference_model(request.param).save(tmp_path / "model.keras")
     (tmp_path / "config.json").write_text(json.dumps({"image_size": 36}))
     return tmp_path
 
@@ -84,7 +81,7 @@ def test_torch(run):
 
 
 def test_the_exported_model_answers_as_the_run_and_stays_as_it_is():
-    model = take_home("none")
+    model = inference_model("none")
     want = model.predict(PIXELS, verbose=0)
     before = [np.array(v) for v in model.non_trainable_variables]
     told = make_exportable(model, 36)
@@ -109,7 +106,7 @@ def test_other_outputs_are_not_kept(run, monkeypatch):
 def test_what_can_not_be_exported(tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"no model\.keras"):
         export_run(tmp_path, "onnx")
-    take_home("none").save(tmp_path / "model.keras")
+    inference_model("none").save(tmp_path / "model.keras")
     with pytest.raises(InputError, match="say it with --size"):
         export_run(tmp_path, "onnx")
     with pytest.raises(InputError, match=r"end in \.onnx. Received: .*m\.pb"):
@@ -123,7 +120,7 @@ def test_what_can_not_be_exported(tmp_path, monkeypatch):
 
 
 def test_another_size(tmp_path):
-    take_home("none").save(tmp_path / "model.keras")
+    inference_model("none").save(tmp_path / "model.keras")
     done = export_run(tmp_path, "savedmodel", size=50)
     assert done.shape == "50×50×3"
     keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]).save(

@@ -107,7 +107,7 @@ def test_files_that_are_no_pictures(digits, save, tmp_path):
     (folder / "bad.png").write_bytes(b"nothing")
     with pytest.raises(UnreadableImage, match=r"bad\.png"):
         compare(train, f"folder:{folder}", GREY)
-    found = compare(train, f"folder:{folder}", GREY, skip_bad=True)
+    found = compare(train, f"folder:{folder}", GREY, skip_unreadable=True)
     assert found.counts == (100, 20)
     assert "Left out bad.png" in " ".join(found.notices)
 

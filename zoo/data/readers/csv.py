@@ -13,7 +13,7 @@ COLUMNS = {
 }
 
 
-def read_csv(path, size, channels, on_progress=None, *, skip_bad=False):
+def read_csv(path, size, channels, on_progress=None, *, skip_unreadable=False):
     """Reads the pictures that a CSV file names.
 
     Args:
@@ -24,7 +24,7 @@ def read_csv(path, size, channels, on_progress=None, *, skip_bad=False):
         size: Side in pixels to shrink to.
         channels: 1 for grey, 3 for RGB.
         on_progress: Called with `(done, total)` after each picture.
-        skip_bad: Go on without what is bad.
+        skip_unreadable: Go on without what is bad.
 
     Returns:
         `Found`, with classes in the order of their names.
@@ -52,7 +52,7 @@ def read_csv(path, size, channels, on_progress=None, *, skip_bad=False):
             bad.append((row["path"], "no such file"))
     if not any(each.split == "train" for each in files):
         raise InputError(f"No picture to train on is there. Received: csv:{path}")
-    return read_files(classes, files, bad, size, channels, on_progress, skip_bad)
+    return read_files(classes, files, bad, size, channels, on_progress, skip_unreadable)
 
 
 def _rows(file, given):

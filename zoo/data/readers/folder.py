@@ -51,7 +51,7 @@ class PictureToRead:
     label: int
 
 
-def read_folder(path, size, channels, on_progress=None, *, skip_bad=False):
+def read_folder(path, size, channels, on_progress=None, *, skip_unreadable=False):
     """Reads every picture below a folder; only the shrunken ones stay in memory.
 
     Hidden files are passed over. Anything else in a class folder that is no readable
@@ -63,7 +63,7 @@ def read_folder(path, size, channels, on_progress=None, *, skip_bad=False):
         size: Side in pixels to shrink to.
         channels: 1 for grey, 3 for RGB.
         on_progress: Called with `(done, total)` after each picture.
-        skip_bad: Go on without what is bad.
+        skip_unreadable: Go on without what is bad.
 
     Returns:
         `Found`, with classes and files in the order of their names.
@@ -80,10 +80,12 @@ def read_folder(path, size, channels, on_progress=None, *, skip_bad=False):
         raise InputError(
             f"The folder can't be read ({error.strerror}): {error.filename}"
         ) from error
-    return read_files(classes, files, bad, size, channels, on_progress, skip_bad)
+    return read_files(classes, files, bad, size, channels, on_progress, skip_unreadable)
 
 
-def read_files(classes, files, bad, size, channels, on_progress=None, skip_bad=False):
+def read_files(
+    classes, files, bad, size, channels, on_progress=None, skip_unreadable=False
+):
     """Reads the pictures of a listing, small; many go to a file on disk.
 
     Args:
@@ -93,7 +95,7 @@ def read_files(classes, files, bad, size, channels, on_progress=None, skip_bad=F
         size: Side in pixels to shrink to.
         channels: 1 for grey, 3 for RGB.
         on_progress: Called with `(done, total)` after each picture.
-        skip_bad: Go on without what is bad.
+        skip_unreadable: Go on without what is bad.
 
     Returns:
         `Found`.
@@ -105,9 +107,9 @@ def read_files(classes, files, bad, size, channels, on_progress=None, skip_bad=F
     bad = bad + [
         (file.name, why) for file, why in zip(files, reasons, strict=True) if why
     ]
-    if bad and not skip_bad:
+    if bad and not skip_unreadable:
         raise InputError(
-            f"{_count(bad)} can't be used (--skip-bad goes on without):"
+            f"{_count(bad)} can't be used (--skip-unreadable goes on without):"
             + "".join(f"\n  {each}" for each in _listed(bad))
         )
     names = tuple(file.name for file in files)

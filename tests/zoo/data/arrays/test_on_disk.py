@@ -89,10 +89,10 @@ def test_links_in_a_circle_are_bad_files(tmp_path):
         read_source(spec, size=6, channels=3)
     assert "2 files can't be used" in str(error.value)
     assert "self.png" in str(error.value) and "class 0000/up" in str(error.value)
-    found = read_source(spec, size=6, channels=3, skip_bad=True)
+    found = read_source(spec, size=6, channels=3, skip_unreadable=True)
     assert len(found.splits["train"]) == 6
     (tmp_path / "round").symlink_to(tmp_path / "round")
-    found = read_source(spec, size=6, channels=3, skip_bad=True)
+    found = read_source(spec, size=6, channels=3, skip_unreadable=True)
     assert found.classes == ("class 0000", "class 0001")
 
 
@@ -108,7 +108,7 @@ def test_a_file_that_vanishes_while_the_folder_is_read(tmp_path, monkeypatch):
 
     monkeypatch.setattr(from_folder, "read_image", read_and_delete)
     monkeypatch.setattr(from_folder, "WORKERS", 1)
-    found = read_source(spec, size=6, channels=3, skip_bad=True)
+    found = read_source(spec, size=6, channels=3, skip_unreadable=True)
     assert len(found.splits["train"]) == 7
     assert "class 0001/00002.png (No such file" in found.notices[0]
 

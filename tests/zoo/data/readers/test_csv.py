@@ -78,7 +78,7 @@ def test_what_is_bad_is_listed_or_left_out(folder):
     assert "2 files can't be used" in str(error.value)
     assert "gone.png (no such file)" in str(error.value)
     assert "empty.png (the file is empty)" in str(error.value)
-    found = read(spec, skip_bad=True)
+    found = read(spec, skip_unreadable=True)
     assert len(found.splits["train"]) == 10
     assert "Left out 2 files" in found.notices[0]
 
