@@ -45,7 +45,7 @@ from hornbook.zoo.data.arrays.few_labels import draw_few
 from hornbook.zoo.data.builders.hornbook_digits import POOL
 from hornbook.zoo.data.builders.hornbook_photo_digits import photo_digits
 from hornbook.zoo.finetune.head import build_head
-from hornbook.zoo.runs.inference_model import build_classifier
+from hornbook.zoo.finetune.inference_model import build_classifier
 
 BACKBONE, SIZE, CLASSES = "glyphnet_small.letters_rgb", 32, 10
 PARTS = ("stem", "block1", "block2", "block3")

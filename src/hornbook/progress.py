@@ -1,16 +1,27 @@
-"""How training tells whoever waits how far it is."""
+"""How long work tells whoever waits how far it is."""
 
 import contextlib
-import time
+import sys
+from collections.abc import Callable, Iterator
 
-import keras
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import Progress as RichProgress
+
+Update = Callable[..., None]
 
 
 class Progress:
-    """Silent. The command line has one that draws bars with the time left."""
+    """Silent. `Bars` shows what this one keeps to itself."""
 
     @contextlib.contextmanager
-    def stage(self, title, total=None):
+    def stage(self, title: str, total: int | None = None) -> Iterator[Update]:
         """A stretch of work of `total` steps, if that is known yet.
 
         Yields `update(completed, total=None, **numbers)`.
@@ -18,37 +29,51 @@ class Progress:
         yield lambda completed, total=None, **numbers: None
 
 
-class ReportProgress(keras.callbacks.Callback):
-    """Tells a stage how many batches are done, and the numbers of each epoch."""
+class Bars(Progress):
+    """Bars with the time left, in a terminal or a notebook; a line a stage elsewhere.
 
-    def __init__(self, update, steps):
-        super().__init__()
-        self.update, self.steps = update, steps
+    Args:
+        shown: Whether this process is the one that shows anything.
+    """
 
-    def on_epoch_begin(self, epoch, logs=None):
-        """After a resume, the epochs before this one count as done."""
-        self.done = epoch * self.steps
-        self.update(self.done)
+    def __init__(self, shown: bool = True) -> None:
+        notebook = in_notebook()
+        self.is_live = notebook or sys.stderr.isatty()
+        self.console = Console(stderr=not notebook, quiet=not shown)
 
-    def on_train_batch_end(self, batch, logs=None):
-        """Counts one step."""
-        self.update(self.done + batch + 1)
+    @contextlib.contextmanager
+    def stage(self, title: str, total: int | None = None) -> Iterator[Update]:
+        """Shows one stage; yields `update(completed, total=None, **numbers)`."""
+        with RichProgress(
+            TextColumn("{task.description:>14}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[numbers]}"),
+            console=self.console,
+            disable=not self.is_live,
+        ) as bars:
+            task = bars.add_task(title, total=total, numbers="")
+            latest: dict[str, float] = {}
 
-    def on_epoch_end(self, epoch, logs=None):
-        """Shows the epoch's numbers."""
-        shown = {name: logs[name] for name in ("loss", "val_accuracy") if name in logs}
-        self.update(self.done + self.steps, **shown)
+            def update(completed, total=None, **numbers):
+                latest.update(numbers)
+                text = "  ".join(
+                    f"{name} {value:.3f}" for name, value in latest.items()
+                )
+                bars.update(task, completed=completed, total=total, numbers=text)
+
+            yield update
+        if not self.is_live:
+            numbers = "".join(f", {name} {value:.3f}" for name, value in latest.items())
+            steps = f"{bars.tasks[task].total or 0:.0f} steps"
+            self.console.print(f"{title}: {steps}{numbers}", highlight=False)
 
 
-class Record(keras.callbacks.Callback):
-    """Adds the seconds and the rate at the end of each epoch to the history."""
-
-    def on_epoch_begin(self, epoch, logs=None):
-        """Starts the clock."""
-        self.start = time.perf_counter()
-
-    def on_epoch_end(self, epoch, logs=None):
-        """Writes into the logs, which later callbacks and the history read."""
-        rate = self.model.optimizer.learning_rate
-        logs["learning_rate"] = float(keras.ops.convert_to_numpy(rate))
-        logs["seconds"] = time.perf_counter() - self.start
+def in_notebook() -> bool:
+    """Whether this runs in a notebook, whose output can be updated."""
+    shell = sys.modules.get("IPython")
+    found = shell.get_ipython() if shell is not None else None
+    return type(found).__name__ == "ZMQInteractiveShell"

@@ -1,6 +1,7 @@
 """One model on several devices, of one machine or more: each takes part of a batch."""
 
 import contextlib
+from collections.abc import Iterator
 
 import keras
 
@@ -9,7 +10,7 @@ from hornbook.zoo.finetune import processes
 
 
 @contextlib.contextmanager
-def on_devices(model, names):
+def on_devices(model: keras.Model, names: list[str]) -> Iterator[keras.Model]:
     """Yields the model to compile and fit, whose variables then come back.
 
     TensorFlow shares a batch by `tf.distribute.MirroredStrategy`, JAX by
@@ -31,12 +32,12 @@ def on_devices(model, names):
             # Not public. A clone leaves the names of Sequential models out of paths,
             # by which multipliers, moments and saved states are found.
             new._path = old.path
-        _copy(model, twin)
+        copy_weights(model, twin)
         yield twin
-    _copy(twin, model)
+    copy_weights(twin, model)
 
 
-def find_devices(count, batch_size=None):
+def find_devices(count: int, batch_size: int | None = None) -> list[str]:
     """The names of the devices to use; none if one is enough.
 
     Args:
@@ -84,7 +85,7 @@ def find_devices(count, batch_size=None):
     return names
 
 
-def _copy(model, other):
+def copy_weights(model: keras.Model, other: keras.Model) -> None:
     """Gives another model the variables, so that dropout draws the same there too."""
     for old, new in zip(model.variables, other.variables, strict=True):
         new.assign(keras.ops.convert_to_numpy(old))

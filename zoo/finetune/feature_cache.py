@@ -6,6 +6,7 @@ import math
 import re
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -13,7 +14,7 @@ import numpy as np
 
 from hornbook.progress import Progress
 from hornbook.zoo.finetune import processes
-from hornbook.zoo.finetune.inputs import Arrays
+from hornbook.zoo.finetune.inputs import Arrays, Stream
 
 NUMBERS_AT_ONCE = 2**22  # that go into one forward pass
 
@@ -29,11 +30,19 @@ class FeatureCache:
             and outlive the process. None keeps them in memory.
     """
 
-    def __init__(self, folder=None):
+    def __init__(self, folder: str | Path | None = None) -> None:
         self.folder = None if folder is None else Path(folder)
         self._kept = {}
 
-    def get(self, backbone, source, augment=None, views=1, progress=None):
+    def get(
+        self,
+        backbone: keras.Model,
+        source: Arrays | Stream,
+        augment: Callable | None = None,
+        views: int = 1,
+        progress: Progress | None = None,
+        seed: int = 0,
+    ) -> Arrays:
         """The features of each example, or of random views of it.
 
         Args:
@@ -42,25 +51,29 @@ class FeatureCache:
             augment: Layer that changes inputs at random, or None.
             views: How often each example is passed through.
             progress: A `Progress`; silent by default.
+            seed: Of the views.
 
         Returns:
             `Arrays` of float32 features `(views * examples, features)`, view by view.
         """
-        examples, count = fingerprint_examples(source)
-        parts = (fingerprint_model(backbone), examples, _describe(augment), str(views))
+        examples, count = fingerprint_examples(source.unchanged())
+        seen = f"{source.describe_views()} {views} {seed if views > 1 else ''}"
+        parts = (fingerprint_model(backbone), examples, _describe(augment), seen)
         key = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
         if self.folder is None:
             if key not in self._kept:
-                self._kept[key] = extract(backbone, source, augment, views, progress)
+                self._kept[key] = extract(
+                    backbone, source, augment, views, progress, seed
+                )
             return self._kept[key]
         place = self.folder / key
         if not place.is_dir():
             if not processes.is_first():
-                return extract(backbone, source, augment, views, progress)
+                return extract(backbone, source, augment, views, progress, seed)
             self.folder.mkdir(parents=True, exist_ok=True)
             with _publishing(place) as new:
                 rows = views * count
-                extract(backbone, source, augment, views, progress, new, rows)
+                extract(backbone, source, augment, views, progress, seed, new, rows)
         features, labels, weights = (
             np.load(path, mmap_mode="r") if path.is_file() else None
             for path in _paths(place)
@@ -69,8 +82,15 @@ class FeatureCache:
 
 
 def extract(
-    backbone, source, augment=None, views=1, progress=None, folder=None, rows=None
-):
+    backbone: keras.Model,
+    source: Arrays | Stream,
+    augment: Callable | None = None,
+    views: int = 1,
+    progress: Progress | None = None,
+    seed: int = 0,
+    folder: Path | None = None,
+    rows: int | None = None,
+) -> Arrays:
     """Passes a source through a backbone.
 
     Args:
@@ -79,6 +99,7 @@ def extract(
         augment: Layer that changes inputs at random, or None.
         views: How many passes.
         progress: A `Progress`; silent by default.
+        seed: Of the views.
         folder: Where to write the features as they come; None for memory.
         rows: How many there will be, for a folder.
 
@@ -91,8 +112,11 @@ def extract(
     chunks = source.count_chunks(at_once)
     total = views * chunks if chunks else None
     with (progress or Progress()).stage("features", total) as update:
-        for _ in range(views):
-            for x, y, weight in source.chunks(at_once):
+        for view in range(views):
+            # One view alone is the centre, as at inference.
+            varied = views > 1 and source.is_varied
+            rng = np.random.default_rng([seed, view]) if varied else None
+            for x, y, weight in source.chunks(at_once, rng):
                 if augment is not None:
                     x = augment(x, training=True)
                 new = np.asarray(backbone.predict_on_batch(x), "float32")
@@ -140,7 +164,7 @@ def _size(tensor):
     return math.prod(side or 1 for side in tensor.shape)
 
 
-def fingerprint_model(model):
+def fingerprint_model(model: keras.Model) -> str:
     """A hash of all weights, of the layers and their settings, and of the backend.
 
     Numbers in layers' names are left out: they depend on what else was built.
@@ -152,7 +176,7 @@ def fingerprint_model(model):
     return digest.hexdigest()
 
 
-def fingerprint_examples(source):
+def fingerprint_examples(source: Arrays | Stream) -> tuple[str, int]:
     """A hash of examples and labels in any order, and how many there are."""
     total, count = 0, 0
     for x, y, weight in source.chunks(256):

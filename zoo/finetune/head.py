@@ -3,10 +3,15 @@
 import keras
 from keras import layers
 
-DROPOUT = 0.3
 
-
-def build_head(features, classes, activation="softmax", dropout=DROPOUT):
+def build_head(
+    features: int,
+    classes: int,
+    activation: str = "softmax",
+    dropout: float = 0.3,
+    scale: tuple[float, ...] = (),
+    offset: tuple[float, ...] = (),
+) -> keras.Sequential:
     """Dropout and a dense layer, from `features` numbers to `classes`.
 
     Args:
@@ -14,6 +19,8 @@ def build_head(features, classes, activation="softmax", dropout=DROPOUT):
         classes: Integer. How many go out.
         activation: String. Activation of the output.
         dropout: Float. Rate of the dropout before the dense layer.
+        scale: Floats that the outputs are multiplied by, or none.
+        offset: Floats that are added to them then.
 
     Returns:
         A `keras.Sequential` named "head".
@@ -23,11 +30,11 @@ def build_head(features, classes, activation="softmax", dropout=DROPOUT):
     >>> build_head(128, 10).output_shape
     (None, 10)
     """
-    return keras.Sequential(
-        [
-            keras.Input((features,)),
-            layers.Dropout(dropout, name="dropout"),
-            layers.Dense(classes, activation=activation, name="probabilities"),
-        ],
-        name="head",
-    )
+    parts = [
+        keras.Input((features,)),
+        layers.Dropout(dropout, name="dropout"),
+        layers.Dense(classes, activation=activation, name="probabilities"),
+    ]
+    if scale:
+        parts.append(layers.Rescaling(list(scale), list(offset), name="units"))
+    return keras.Sequential(parts, name="head")

@@ -1,19 +1,27 @@
-"""Training data in either form: arrays, or a stream of batches."""
+"""Training data in each form: arrays, pictures to crop, or a stream of batches."""
 
 import math
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import keras
 import numpy as np
 
 from hornbook.errors import InputError
 from hornbook.recipes.data.seeded_batches import SeededBatches
+from hornbook.zoo.data.arrays.crops import centre_crops
+from hornbook.zoo.finetune.mixing import Mixed
+from hornbook.zoo.finetune.views import View
 
+STEPS_AT_LEAST = 30  # in an epoch of arrays, however few the examples are
 FORMS = (
     "(x, y) of arrays, a tf.data.Dataset or a keras.utils.PyDataset, of batches (x, y)"
 )
 
 
-def as_source(data, batch_size):
+def as_source(
+    data: Any, batch_size: int, steps_per_epoch: int | None = None
+) -> "Arrays | Stream":
     """Wraps data.
 
     Args:
@@ -21,6 +29,7 @@ def as_source(data, batch_size):
             `PyDataset` of batches of these. `x` is anything that can be indexed by an
             array of places, or a dict of such.
         batch_size: For arrays.
+        steps_per_epoch: For arrays, as in the settings.
 
     Returns:
         `Arrays` or `Stream`.
@@ -29,7 +38,7 @@ def as_source(data, batch_size):
         InputError: for anything else.
     """
     if isinstance(data, (tuple, list)) and len(data) in (2, 3):
-        return Arrays(*data, batch_size=batch_size)
+        return Arrays(*data, batch_size=batch_size, steps_per_epoch=steps_per_epoch)
     if isinstance(data, keras.utils.PyDataset) or hasattr(data, "element_spec"):
         return Stream(data)
     raise InputError(f"Data must be {FORMS}. Received: {data!r:.80}")
@@ -44,75 +53,136 @@ class Arrays:
         y: Labels, `(examples, ...)`.
         sample_weight: Array `(examples,)`, or None.
         batch_size: Examples in a batch.
+        steps_per_epoch: Batches in an epoch; None for a pass, or 30 where that is less.
 
     Raises:
         InputError: if lengths differ, or there is nothing.
     """
 
-    def __init__(self, x, y, sample_weight=None, batch_size=32):
+    def __init__(
+        self,
+        x: Any,
+        y: Any,
+        sample_weight: Any = None,
+        batch_size: int = 32,
+        steps_per_epoch: int | None = None,
+    ) -> None:
         parts = [*keras.tree.flatten(x), y]
         parts += [] if sample_weight is None else [sample_weight]
         lengths = [len(part) for part in parts]
         if min(lengths) != max(lengths) or not lengths[0]:
             raise InputError(
-                f"Inputs and labels must be as many, at least one. Received: {lengths}"
+                f"Inputs and labels must have the same length, at least 1. Received: "
+                f"lengths={lengths}"
             )
         self.x, self.y = x, np.asarray(y)
         self.sample_weight = sample_weight
         self.batch_size = batch_size
+        self.steps_per_epoch = steps_per_epoch
 
     def __len__(self):
         return len(self.y)
 
-    @property
-    def steps(self):
-        """Batches in a pass."""
-        return math.ceil(len(self) / self.batch_size)
+    def count_steps(self) -> int:
+        """Batches in an epoch of training."""
+        a_pass = math.ceil(len(self) / self.batch_size)
+        return self.steps_per_epoch or max(STEPS_AT_LEAST, a_pass)
 
-    def count_steps(self):
-        """Batches in a pass."""
-        return self.steps
-
-    def count_chunks(self, size):
+    def count_chunks(self, size: int) -> int:
         """How many `chunks` yields."""
         return math.ceil(len(self) / size)
 
-    def take(self, places):
-        """Inputs at some places."""
+    def take(self, places: Any, rng: np.random.Generator | None = None) -> Any:
+        """Inputs at some places; with `rng`, a random view of each."""
         return keras.tree.map_structure(lambda part: np.asarray(part[places]), self.x)
 
-    def chunks(self, size):
+    def chunks(
+        self, size: int, rng: np.random.Generator | None = None
+    ) -> Iterator[tuple[Any, Any, Any]]:
         """Yields `(x, y, sample_weight)` in order, `size` at a time."""
         for start in range(0, len(self), size):
             part = slice(start, start + size)
             weight = self.sample_weight
             weight = None if weight is None else np.asarray(weight[part])
-            yield self.take(part), self.y[part], weight
+            yield self.take(part, rng), self.y[part], weight
 
-    def batches(self, seed, mix=None, steps=None):
+    @property
+    def is_varied(self) -> bool:
+        """Whether the views of an example differ."""
+        return False
+
+    def describe_views(self) -> str:
+        """What the views depend on, besides the examples."""
+        return ""
+
+    def unchanged(self) -> "Arrays":
+        """The same examples as they are, for their fingerprint."""
+        return self
+
+    def batches(
+        self, seed: int, mix: Any = None, steps: int | None = None
+    ) -> keras.utils.PyDataset:
         """Shuffled batches without end, in an order that seed and epoch decide."""
         batches = SeededBatches(
             np.arange(len(self)),
             self.y,
             self.batch_size,
             seed=seed,
-            transform=lambda places, rng: self.take(places),
-            steps=steps or self.steps,
+            transform=self.take,
+            steps=steps or self.count_steps(),
             sample_weight=self.sample_weight,
         )
         return Mixed(batches, mix, seed) if mix else batches
 
-    def in_order(self, mix=None):
+    def in_order(self, mix: Any = None) -> keras.utils.PyDataset:
         """The examples once, to validate on."""
         return Mixed(InOrder(self), mix) if mix else InOrder(self)
 
-    def prepare(self, preprocess):
+    def prepare(self, preprocess: Callable) -> None:
         """Lets a text backbone's tokenizer make of strings what the model takes."""
         texts = np.asarray(self.x)
         if texts.dtype.kind not in "UO":
             return
         tokens = preprocess(texts.tolist())
         self.x = keras.tree.map_structure(keras.ops.convert_to_numpy, tokens)
+
+
+class Pictures(Arrays):
+    """Square pictures larger than what the backbone takes, which gets crops of them.
+
+    Args:
+        x: uint8 or float `(examples, size, size, channels)`, or `DiskPictures`.
+        crop: Integer. Side of a crop in pixels.
+        view: Function from pictures and a `numpy.random.Generator` to random crops.
+        views: What `view` depends on, in words.
+        **options: As for `Arrays`.
+    """
+
+    def __init__(
+        self, x: Any, y: Any, *, crop: int, view: View, views: str, **options: Any
+    ) -> None:
+        super().__init__(x, y, **options)
+        self.crop, self.view, self.views = crop, view, views
+
+    def take(self, places: Any, rng: np.random.Generator | None = None) -> Any:
+        """Random views of the pictures at some places; without `rng`, the centres."""
+        images = np.asarray(self.x[places])
+        return (
+            centre_crops(images, self.crop) if rng is None else self.view(images, rng)
+        )
+
+    @property
+    def is_varied(self) -> bool:
+        """Whether the views of an example differ."""
+        return True
+
+    def describe_views(self) -> str:
+        """What the views depend on, besides the examples."""
+        return self.views
+
+    def unchanged(self) -> Arrays:
+        """The pictures as they are."""
+        return Arrays(self.x, self.y, self.sample_weight, self.batch_size)
 
 
 class Stream:
@@ -125,7 +195,7 @@ class Stream:
         InputError: if it has no end.
     """
 
-    def __init__(self, data):
+    def __init__(self, data: Any) -> None:
         self.data = data
         self.steps = None
         if isinstance(data, keras.utils.PyDataset):
@@ -143,7 +213,19 @@ class Stream:
         if self.steps == 0:
             raise InputError(f"The stream is empty. Received: {data!r:.80}")
 
-    def chunks(self, size):
+    is_varied = False
+
+    def describe_views(self) -> str:
+        """What the views depend on: the stream alone."""
+        return ""
+
+    def unchanged(self) -> "Stream":
+        """The stream itself, for its fingerprint."""
+        return self
+
+    def chunks(
+        self, size: int, rng: np.random.Generator | None = None
+    ) -> Iterator[tuple[Any, Any, Any]]:
         """Yields `(x, y, sample_weight)`, in batches of the stream's own size."""
         data, steps = self.data, 0
         if isinstance(data, keras.utils.PyDataset):
@@ -162,17 +244,17 @@ class Stream:
         if isinstance(data, keras.utils.PyDataset):
             data.on_epoch_end()
 
-    def count_chunks(self, size):
+    def count_chunks(self, size: int) -> int | None:
         """How many `chunks` yields, or None where that is not known."""
         return self.steps
 
-    def count_steps(self):
+    def count_steps(self) -> int:
         """How many batches there are, if need be by one pass."""
         if self.steps is None:
             self.steps = sum(1 for _ in self.data)
         return self.steps
 
-    def batches(self, seed=0, mix=None, steps=None):
+    def batches(self, seed: int = 0, mix: Any = None, steps: int | None = None) -> Any:
         """The stream itself, mixed."""
         if mix is None:
             return self.data
@@ -180,7 +262,7 @@ class Stream:
             return Mixed(self.data, mix, seed)
         return self.data.map(mix.in_graph)
 
-    def in_order(self, mix=None):
+    def in_order(self, mix: Any = None) -> Any:
         """The stream itself."""
         return self.batches(mix=mix)
 
@@ -188,12 +270,12 @@ class Stream:
 class InOrder(keras.utils.PyDataset):
     """Arrays as batches, each example once."""
 
-    def __init__(self, source):
+    def __init__(self, source: Arrays) -> None:
         super().__init__()
         self.source = source
 
     def __len__(self):
-        return self.source.steps
+        return math.ceil(len(self.source) / self.source.batch_size)
 
     def __getitem__(self, index):
         source = self.source
@@ -202,76 +284,3 @@ class InOrder(keras.utils.PyDataset):
         batch = source.take(part), source.y[part]
         weight = source.sample_weight
         return batch if weight is None else (*batch, np.asarray(weight[part]))
-
-
-class Mix:
-    """Keras's `MixUp` and `CutMix`; labels that are numbers become one-hot rows.
-
-    Args:
-        classes: How many there are.
-        sparse: Whether labels are numbers.
-        mixup: Alpha; 0 leaves it out.
-        cutmix: Factor; 0 leaves it out. With neither, only labels are changed.
-    """
-
-    def __init__(self, classes, sparse, mixup=0.0, cutmix=0.0):
-        self.layers = []
-        if mixup:
-            self.layers.append(keras.layers.MixUp(alpha=mixup, seed=0))
-        if cutmix:
-            self.layers.append(keras.layers.CutMix(factor=cutmix, seed=0))
-        self.classes, self.sparse = classes, sparse
-
-    def __call__(self, x, y, rng):
-        """One batch, by what `rng` draws."""
-        if self.sparse:
-            y = np.eye(self.classes, dtype="float32")[np.ravel(y)]
-        if not self.layers:
-            return x, y
-        layer = self.layers[rng.integers(len(self.layers))]
-        layer.generator.state.assign(rng.integers(2**31, size=2))
-        mixed = layer({"images": np.asarray(x, "float32"), "labels": y})
-        return tuple(
-            keras.ops.convert_to_numpy(mixed[name]) for name in ("images", "labels")
-        )
-
-    def in_graph(self, x, y, *weight):
-        """The same for `tf.data.Dataset.map`."""
-        import tensorflow as tf
-
-        if self.sparse:
-            y = tf.one_hot(tf.reshape(y, (-1,)), self.classes)
-        if not self.layers:
-            return x, y, *weight
-        batch = {"images": tf.cast(x, "float32"), "labels": y}
-        mixed = self.layers[0](batch)
-        for layer in self.layers[1:]:
-            other, heads = layer(batch), tf.random.uniform(()) < 0.5
-            mixed = {name: tf.where(heads, mixed[name], other[name]) for name in mixed}
-        return mixed["images"], mixed["labels"], *weight
-
-
-class Mixed(keras.utils.PyDataset):
-    """Batches, each mixed by draws that depend on seed, epoch and index alone."""
-
-    def __init__(self, batches, mix, seed=0):
-        super().__init__()
-        self.inner, self.mix, self.seed, self.epoch = batches, mix, seed, 0
-
-    def __len__(self):
-        return self.inner.num_batches
-
-    def __getitem__(self, index):
-        x, y, *weight = self.inner[index]
-        rng = np.random.default_rng([self.seed, self.epoch, index])
-        return *self.mix(x, y, rng), *weight
-
-    def set_epoch(self, epoch):
-        """Says which epoch it is."""
-        self.epoch = epoch
-        if hasattr(self.inner, "set_epoch"):
-            self.inner.set_epoch(epoch)
-
-    def on_epoch_end(self):
-        """Tells the batches within."""
-        self.inner.on_epoch_end()

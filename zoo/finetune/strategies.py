@@ -1,8 +1,14 @@
 """What is trained when: each strategy as phases of rates' multiples."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from hornbook.zoo.finetune.fine_tune import Settings
+
+HEAD_SHARE = 0.4  # of the epochs of head_then_all, where nobody says
 
 
 @dataclass(frozen=True)
@@ -23,12 +29,12 @@ class Phase:
     head: float
 
     @property
-    def frozen(self):
+    def frozen(self) -> bool:
         """Whether the head is trained alone."""
         return not any(self.backbone)
 
 
-def plan(settings, groups):
+def plan(settings: "Settings", groups: int) -> list[Phase]:
     """The phases of a strategy.
 
     Args:
@@ -40,33 +46,39 @@ def plan(settings, groups):
 
     Example:
 
-    >>> from hornbook.zoo.finetune.settings import Settings
-    >>> for phase in plan(Settings(strategy="gradual", epochs=5), groups=3):
+    >>> from hornbook.zoo.finetune.fine_tune import Settings
+    >>> for phase in plan(Settings(strategy="gradual_unfreezing", epochs=5), groups=3):
     ...     print(phase)
     Phase(name='head', epochs=2, backbone=(0, 0, 0), head=1)
     Phase(name='1 block', epochs=1, backbone=(0, 0, 0.1), head=0.1)
     Phase(name='2 blocks', epochs=1, backbone=(0, 0.1, 0.1), head=0.1)
     Phase(name='all', epochs=1, backbone=(0.1, 0.1, 0.1), head=0.1)
     """
-    epochs, rate = settings.epochs, settings.backbone_rate
-    frozen, thawed = (0,) * groups, (rate,) * groups
-    match settings.strategy:
-        case "probe":
+    epochs, rate = settings.epochs, settings.backbone_lr_multiplier
+    frozen, unfrozen = (0,) * groups, (rate,) * groups
+    strategy = settings.strategy
+    if rate == 0 and strategy != "layer_decay":
+        strategy = "linear_probe"
+    match strategy:
+        case "linear_probe":
             return [Phase("head", epochs, frozen, 1)]
         case "full":
-            return [Phase("all", epochs, thawed, 1)]
+            return [Phase("all", epochs, unfrozen, 1)]
         case "layer_decay":
             depths = range(groups, 0, -1)
-            rates = tuple(settings.decay**depth for depth in depths)
+            rates = tuple(settings.layer_decay**depth for depth in depths)
             return [Phase("all", epochs, rates, 1)]
-        case "thaw":
-            alone = min(max(1, round(epochs * settings.head_share)), epochs - 1)
+        case "head_then_all":
+            alone = settings.freeze_epochs or max(1, round(HEAD_SHARE * epochs))
+            alone = min(alone, epochs - 1)
             return [
                 Phase("head", alone, frozen, 1),
-                Phase("all", epochs - alone, thawed, rate),
+                Phase("all", epochs - alone, unfrozen, rate),
             ]
-        case "gradual":
+        case "gradual_unfreezing":
             return _gradual(epochs, groups, rate)
+        case _:
+            raise ValueError(f"Unknown strategy. Received: {settings.strategy}")
 
 
 def _gradual(epochs, groups, rate):

@@ -1,12 +1,51 @@
 """What a model is asked: its head, its loss, its metric, and whether labels fit."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
 from hornbook.errors import InputError
+
+
+class SmoothedCrossentropy(keras.losses.Loss):
+    """Cross-entropy of integer labels with label smoothing, which Keras has for rows.
+
+    It is reduced by Keras, after sample and class weights have been applied.
+    """
+
+    def __init__(self, classes: int, label_smoothing: float) -> None:
+        super().__init__(name="smoothed_crossentropy")
+        self.classes, self.label_smoothing = classes, label_smoothing
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """One loss an example."""
+        rows = ops.one_hot(ops.reshape(y_true, (-1,)), self.classes)
+        return keras.losses.categorical_crossentropy(
+            rows, y_pred, label_smoothing=self.label_smoothing
+        )
+
+
+class StandardizedError(keras.losses.Loss):
+    """Mean squared error in units of the targets' standard deviations.
+
+    Args:
+        scale: Standard deviation of each target; empty for 1.
+    """
+
+    def __init__(self, scale: tuple[float, ...] = ()) -> None:
+        super().__init__(name="standardized_error")
+        self.scale = scale
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """One loss an example."""
+        error = ops.reshape(ops.cast(y_true, y_pred.dtype), ops.shape(y_pred)) - y_pred
+        if self.scale:
+            error = error / ops.convert_to_tensor(self.scale, dtype=y_pred.dtype)
+        return ops.mean(ops.square(error), axis=-1)
 
 
 @dataclass(frozen=True)
@@ -17,24 +56,30 @@ class Task:
         kind: "classification", "multi_label" or "regression".
         classes: The classes' names, or those of the numbers; one for each output.
         sparse: Whether labels are the numbers of classes, not rows.
+        scale: Standard deviation of each target of a regression; empty for 1.
+        offset: Mean of each; empty for 0.
     """
 
     kind: str
     classes: tuple[str, ...]
     sparse: bool
+    scale: tuple[float, ...] = ()
+    offset: tuple[float, ...] = ()
 
     @property
-    def activation(self):
+    def activation(self) -> str:
         """Of the last layer."""
         names = {"classification": "softmax", "multi_label": "sigmoid"}
         return names.get(self.kind, "linear")
 
     @property
-    def monitored(self):
+    def monitored(self) -> str:
         """The metric's name in the history."""
         return "mae" if self.kind == "regression" else "accuracy"
 
-    def compiled(self, label_smoothing=0.0, mixed=False):
+    def compiled(
+        self, label_smoothing: float = 0.0, mixed: bool = False
+    ) -> dict[str, Any]:
         """The loss and the metrics for `compile`.
 
         The metrics are made here: what Keras makes of names has its variables only in
@@ -46,7 +91,7 @@ class Task:
         """
         if self.kind == "regression":
             error = keras.metrics.MeanAbsoluteError(name="mae")
-            return {"loss": "mse", "metrics": [error]}
+            return {"loss": StandardizedError(self.scale), "metrics": [error]}
         if self.kind == "multi_label":
             loss = keras.losses.BinaryCrossentropy(label_smoothing=label_smoothing)
             accuracy = keras.metrics.BinaryAccuracy(name="accuracy")
@@ -58,16 +103,11 @@ class Task:
         accuracy = keras.metrics.SparseCategoricalAccuracy(name="accuracy")
         if not label_smoothing:
             return {"loss": "sparse_categorical_crossentropy", "metrics": [accuracy]}
-
-        def smoothed(labels, probabilities):
-            # Keras smooths rows alone.
-            labels = ops.reshape(labels, (-1,))
-            return rows(ops.one_hot(labels, len(self.classes)), probabilities)
-
-        return {"loss": smoothed, "metrics": [accuracy]}
+        loss = SmoothedCrossentropy(len(self.classes), label_smoothing)
+        return {"loss": loss, "metrics": [accuracy]}
 
 
-def read_task(kind, classes, labels, whole):
+def read_task(kind: str, classes: Any, labels: Any, whole: bool) -> Task:
     """The task that labels and the user's words make.
 
     Args:
@@ -98,7 +138,15 @@ def read_task(kind, classes, labels, whole):
         if kind == "multi_label" and not np.isin(labels, (0, 1)).all():
             raise InputError(f"Labels must be 0 or 1 for multi_label. {received}")
         count = labels.shape[1] if rows else 1
-        return Task(kind, _names(names, outputs, count, received), False)
+        if kind == "regression" and not np.isfinite(labels).all():
+            raise InputError(f"Labels must be finite for regression. {received}")
+        names = _names(names, outputs, count, received)
+        if kind == "multi_label" or not whole:
+            return Task(kind, names, False)
+        targets = labels.reshape(len(labels), -1).astype("float64")
+        spread = targets.std(axis=0)
+        scale = tuple(np.where(spread > 0, spread, 1.0).tolist())
+        return Task(kind, names, False, scale, tuple(targets.mean(axis=0).tolist()))
     if rows:
         if labels.dtype.kind not in "iufb" or not np.allclose(labels.sum(axis=1), 1):
             raise InputError(f"One-hot rows must have a sum of 1. {received}")
@@ -108,8 +156,8 @@ def read_task(kind, classes, labels, whole):
         raise InputError(f"Labels must be integers, or rows. {received}")
     if names is None and outputs is None and not whole:
         raise InputError(
-            f"Say by classes= how many there are, since the labels come as a stream. "
-            f"{received}"
+            f"Say by num_classes how many classes there are, since the labels come as "
+            f"a stream. {received}"
         )
     count = len(names) if names else outputs or int(labels.max()) + 1
     if labels.min() < 0 or labels.max() >= count:
@@ -131,7 +179,7 @@ def _names(names, outputs, count, received):
     return names
 
 
-def number_names(labels, classes):
+def number_names(labels: Any, classes: Any) -> tuple[np.ndarray, Any]:
     """Labels that are names as numbers, with the classes they are numbers of.
 
     Returns:
@@ -156,7 +204,7 @@ def number_names(labels, classes):
     return np.array([places[name] for name in labels.astype(str)]), tuple(classes)
 
 
-def class_counts(labels, task):
+def class_counts(labels: Any, task: Task) -> dict[str, int]:
     """How many examples each class has: a dict by name.
 
     Example:
@@ -173,7 +221,7 @@ def class_counts(labels, task):
     return dict(zip(task.classes, counts.tolist(), strict=True))
 
 
-def balanced_weights(counts):
+def balanced_weights(counts: Mapping[str, int]) -> dict[int, float]:
     """Weights by which all classes count alike: those of scikit-learn's "balanced".
 
     Args:
@@ -188,3 +236,55 @@ def balanced_weights(counts):
         for place, count in enumerate(counts.values())
         if count
     }
+
+
+def weights_by_number(
+    weights: str | Mapping[Any, float] | None,
+    classes: tuple[str, ...],
+    counts: Mapping[str, int],
+) -> dict[int, float] | None:
+    """Class weights as `fit` takes them.
+
+    Args:
+        weights: "balanced", a dict from class name or number to weight, or None.
+        classes: The classes' names.
+        counts: Examples of each class; empty for a stream.
+
+    Returns:
+        Dict from the class's number to its weight, or None.
+
+    Raises:
+        InputError: if a key is no class, a weight is negative or not finite, or the
+            counts of a stream are asked for.
+
+    Example:
+
+    >>> weights_by_number({"dog": 2.0}, ("cat", "dog"), {})
+    {0: 1.0, 1: 2.0}
+    """
+    if weights is None:
+        return None
+    if isinstance(weights, str):
+        if not counts:
+            raise InputError(
+                "The classes of a stream can't be counted; give class_weight as a "
+                "dict. Received: class_weight=balanced"
+            )
+        return balanced_weights(counts)
+    places = {name: place for place, name in enumerate(classes)}
+    found = dict.fromkeys(range(len(classes)), 1.0)
+    for key, weight in weights.items():
+        place = places.get(key, key) if isinstance(key, str) else key
+        is_number = isinstance(place, (int, np.integer)) and not isinstance(place, bool)
+        if not is_number or not 0 <= place < len(classes):
+            raise InputError(
+                f"class_weight must name classes: {', '.join(classes)}. Received: "
+                f"{key!r}"
+            )
+        if not (isinstance(weight, (int, float)) and 0 <= weight < np.inf):
+            raise InputError(
+                f"A class weight must be a number of at least 0. Received: "
+                f"class_weight={{{key!r}: {weight!r}}}"
+            )
+        found[int(place)] = float(weight)
+    return found

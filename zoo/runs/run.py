@@ -250,7 +250,7 @@ def execute(folder, job, dataset, progress=None):
     """
     from hornbook.zoo.finetune import processes
     from hornbook.zoo.finetune.fit_phase import LossNotFinite
-    from hornbook.zoo.runs.inference_model import build_inference_model
+    from hornbook.zoo.finetune.inference_model import build_inference_model
     from hornbook.zoo.runs.score import score
 
     folder = Path(folder)

@@ -5,7 +5,7 @@ from sklearn.metrics import confusion_matrix
 
 from hornbook.recipes.inference.voting_report import voting_report
 from hornbook.zoo.data.arrays.crops import CentreCrops
-from hornbook.zoo.runs.inference_model import VIEWS, build_voter
+from hornbook.zoo.finetune.inference_model import VIEWS, build_voter
 
 AT_ONCE = 1000  # pictures that are in memory at one time
 CHANGES = ("wrong_to_right", "right_to_wrong", "mcnemar_p")

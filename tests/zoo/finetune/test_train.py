@@ -17,7 +17,7 @@ from hornbook.zoo.finetune.train import (
     make_deterministic,
     train_arm,
 )
-from hornbook.zoo.runs.inference_model import build_classifier, build_inference_model
+from hornbook.zoo.finetune.inference_model import build_classifier, build_inference_model
 
 BACKBONE = "glyphnet.letters_rgb"
 

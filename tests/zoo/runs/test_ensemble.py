@@ -14,7 +14,7 @@ from hornbook.zoo.runs import evaluate as use
 from hornbook.zoo.runs.ensemble import open_ensemble
 from hornbook.zoo.runs.config import Job
 from hornbook.zoo.finetune.head import build_head
-from hornbook.zoo.runs.inference_model import build_classifier, build_inference_model
+from hornbook.zoo.finetune.inference_model import build_classifier, build_inference_model
 from hornbook.zoo.runs.run import open_model
 
 CLASSES = ["ant", "bee", "cat"]
