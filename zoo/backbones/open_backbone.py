@@ -5,7 +5,7 @@ from pathlib import Path
 from hornbook.zoo.backbones.shipped import open_native
 
 
-def open_backbone(id, *, input_shape=None, weights="default", trust=False):
+def open_backbone(id, *, input_shape=None, weights="default", safe_mode=True):
     """Opens a backbone.
 
     Args:
@@ -20,7 +20,7 @@ def open_backbone(id, *, input_shape=None, weights="default", trust=False):
         input_shape: `(height, width, channels)`; None for the backbone's own.
         weights: "default" (those of its card, if it has any), None (random) or the path
             of a weights file of the same layers.
-        trust: Whether a `.keras` file may carry code.
+        safe_mode: Whether to refuse a `.keras` file that carries code.
 
     Returns:
         A `Backbone`.
@@ -46,5 +46,5 @@ def open_backbone(id, *, input_shape=None, weights="default", trust=False):
     if Path(id).exists():
         from hornbook.zoo.backbones.from_keras_file import open_file
 
-        return open_file(id, input_shape, weights, trust)
+        return open_file(id, input_shape, weights, safe_mode)
     return open_native(id, input_shape, weights)
