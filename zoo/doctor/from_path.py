@@ -37,12 +37,8 @@ def diagnose_path(path, data=None, batch_size=None, safe_mode=True):
         return _diagnose_folder(path, data, batch_size, safe_mode)
     if path.suffix == ".keras":
         train, validation = read_arrays(data) if data else (None, None)
-        return _look(
-            load_keras_file(path, safe_mode, compile=True),
-            train,
-            validation,
-            batch_size,
-        )
+        model = load_keras_file(path, safe_mode, compile=True)
+        return _look(model, train, validation, batch_size)
     if path.suffix == ".csv":
         rows = read_table(path)
         kind = "monitor" if "layer" in rows[0] else "history"
