@@ -85,11 +85,12 @@ def show(
     """Show the card of a backbone."""
     from hornbook.zoo.backbones.table import find
 
-    row = find(id)
+    row = dict(find(id))
     if as_json:
         print(json.dumps(row, ensure_ascii=False))
         return
-    for key, value in row.items():
+    defaults = row.pop("fine_tuning", {})
+    for key, value in [*row.items(), *defaults.items()]:
         print(f"{key.replace('_', ' '):<15}{_text(value)}")
 
 
