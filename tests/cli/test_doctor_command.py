@@ -95,7 +95,7 @@ def test_a_model_with_a_lambda_is_refused_unless_trusted(tmp_path):
         ("missing", None, "no such file"),
         ("empty", "folder", "none of model.keras"),
         ("a.txt", b"text", "takes a run folder"),
-        ("a.keras", b"not a zip", "can't be opened"),
+        ("a.keras", b"not a zip", "not a .keras file"),
         ("a.csv", b"epoch,accuracy\n1,0.5\n", "must have a `loss`"),
         ("a.csv", b"", "no rows"),
     ],

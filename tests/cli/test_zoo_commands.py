@@ -61,6 +61,10 @@ def test_show(hornbook):
     for part in ("23,587,712", "224 × 224 × 3", "BGR", "He et al.", "has batchnorm"):
         assert part in said
     assert "Received: keras/resnt50" in hornbook("zoo", "show", "keras/resnt50", code=2)
+    said = hornbook("zoo", "show", "glyphnet.letters_rgb")
+    for key, value in (("learning rate", "0.03"), ("image size", "32")):
+        assert f"\n{key:<15}{value}\n" in said
+    assert f"\n{'batchnorm':<15}update\n" in said
     row = json.loads(hornbook("zoo", "show", "hub/bert_tiny_en_uncased", "--json"))
     assert row["kind"] == "text"
 

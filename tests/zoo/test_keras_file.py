@@ -1,5 +1,6 @@
 """A `.keras` file that carries code, is damaged or escapes its folder is refused."""
 
+import hashlib
 import json
 import os
 import zipfile
@@ -10,7 +11,7 @@ import pytest
 
 from hornbook.errors import InputError
 from hornbook.zoo.backbones import open_backbone
-from hornbook.zoo.keras_file import check_keras_file, load_keras_file, why_refuse
+from hornbook.zoo.keras_file import check_keras_file, find_code, load_keras_file
 
 
 def small(*more):
@@ -49,7 +50,7 @@ def changed(path, out, change=None, extra=()):
 
 
 def test_a_plain_file_opens(plain):
-    assert why_refuse(plain) is None
+    assert find_code(plain) is None
     assert load_keras_file(plain).output_shape == (None, 2)
 
 
@@ -62,12 +63,14 @@ def test_our_own_layers_are_no_code(tmp_path):
 
 def test_a_lambda_is_refused_unless_trusted(with_lambda):
     path, mark = with_lambda
-    assert "a Lambda layer (trick)" in why_refuse(path)
+    assert find_code(path) == "a Lambda layer (trick)"
     for attempt in (load_keras_file, open_backbone):
-        with pytest.raises(InputError, match=r"carries code.*trick.*--trust"):
+        with pytest.raises(
+            InputError, match=r"carries code.*trick.*--trust.*safe_mode=False"
+        ):
             attempt(path)
     assert not mark.exists()
-    load_keras_file(path, trust=True)(np.zeros((1, 3)))
+    load_keras_file(path, safe_mode=False)(np.zeros((1, 3)))
     assert mark.exists()
 
 
@@ -104,12 +107,12 @@ def test_code_anywhere_in_the_config(plain, tmp_path, kind, module, config, said
         *("C:evil", "\\evil", "assets\\..\\..\\evil"),
     ],
 )
-@pytest.mark.parametrize("trust", [False, True])
-def test_nothing_is_written_outside(plain, tmp_path, name, trust):
+@pytest.mark.parametrize("safe_mode", [False, True])
+def test_nothing_is_written_outside(plain, tmp_path, name, safe_mode):
     path = changed(plain, tmp_path / "slip.keras", extra=[name])
     before = {each for each in tmp_path.parent.rglob("*") if "evil" in each.name}
     with pytest.raises(InputError, match=r"outside its folder.*evil"):
-        load_keras_file(path, trust=trust)
+        load_keras_file(path, safe_mode=safe_mode)
     after = {each for each in tmp_path.parent.rglob("*") if "evil" in each.name}
     assert before == after
     assert not os.path.exists("/tmp/evil-of-a-test")
@@ -128,17 +131,58 @@ def test_every_flipped_byte_is_found(plain):
             data[start + place] ^= 1 << int(rng.integers(8))
             plain.write_bytes(data)
             with pytest.raises(InputError, match="damaged"):
-                check_keras_file(plain, trust=True)
+                check_keras_file(plain, safe_mode=False)
 
 
 @pytest.mark.parametrize("part", [0.0, 0.3, 0.9, 0.999])
 def test_a_truncated_file(plain, part):
     data = plain.read_bytes()
     plain.write_bytes(data[: int(part * len(data))])
-    with pytest.raises(InputError, match=r"damaged, or is no \.keras file"):
+    with pytest.raises(InputError, match=r"damaged, or is not a \.keras file"):
         load_keras_file(plain)
 
 
 def test_a_missing_file(tmp_path):
-    with pytest.raises(InputError, match=r"none\.keras"):
+    with pytest.raises(InputError, match=r"does not exist.*none\.keras"):
         load_keras_file(tmp_path / "none.keras")
+
+
+@pytest.fixture
+def with_card(plain):
+    """The folder of a shared model: a file, and a card with its hash."""
+    digest = hashlib.sha256(plain.read_bytes()).hexdigest()
+    card = {"files": {plain.name: {"sha256": digest}}}
+    (plain.parent / "card.json").write_text(json.dumps(card))
+    return plain
+
+
+def test_a_file_of_another_hash_is_refused(with_card):
+    """A whole file with other weights, which no checksum of the zip would find."""
+    assert load_keras_file(with_card).output_shape == (None, 2)
+    small().save(with_card)
+    for attempt in (load_keras_file, open_backbone):
+        with pytest.raises(InputError, match=r"was changed or replaced.*plain\.keras"):
+            attempt(with_card)
+    with pytest.raises(InputError, match="was changed or replaced"):
+        check_keras_file(with_card, safe_mode=False)
+
+
+def test_a_given_hash_goes_before_the_card(with_card):
+    digest = hashlib.sha256(with_card.read_bytes()).hexdigest()
+    check_keras_file(with_card, sha256=digest)
+    with pytest.raises(InputError, match=f"sha256 is {digest}.*one is 00"):
+        check_keras_file(with_card, sha256="00")
+
+
+@pytest.mark.parametrize("text", ["", "[]", "null", '{"files": 1}', '{"files": {}}'])
+def test_a_card_without_a_hash_for_the_file(plain, text):
+    (plain.parent / "card.json").write_text(text)
+    assert load_keras_file(plain).output_shape == (None, 2)
+
+
+def test_it_is_compiled_only_if_asked(tmp_path):
+    model = small()
+    model.compile("sgd", "mse")
+    model.save(tmp_path / "m.keras")
+    assert not load_keras_file(tmp_path / "m.keras").compiled
+    assert load_keras_file(tmp_path / "m.keras", compile=True).compiled

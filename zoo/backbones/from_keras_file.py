@@ -14,7 +14,7 @@ from hornbook.zoo.keras_file import load_keras_file
 HEAD = (layers.Dense, layers.Dropout, layers.Activation, layers.Softmax)
 
 
-def open_file(path, input_shape=None, weights="default", trust=False):
+def open_file(path, input_shape=None, weights="default", safe_mode=True):
     """Opens a `.keras` file, or the `model.keras` of a folder, as a backbone.
 
     The layers of the head at its end are left out: dense ones, dropout, a softmax, a
@@ -26,7 +26,7 @@ def open_file(path, input_shape=None, weights="default", trust=False):
         input_shape: None, or what the model has: it is not built anew.
         weights: "default" (the file's), None (random) or the path of a weights file of
             the same layers.
-        trust: Whether the file may carry code.
+        safe_mode: Whether to refuse a file that carries code.
 
     Returns:
         A `Backbone`.
@@ -38,7 +38,7 @@ def open_file(path, input_shape=None, weights="default", trust=False):
     file = file / "model.keras" if file.is_dir() else file
     if not file.is_file():
         raise InputError(f"The folder has no model.keras: {path}")
-    model = cut_head(load_keras_file(file, trust))
+    model = cut_head(load_keras_file(file, safe_mode))
     if input_shape is not None and tuple(input_shape) != model.input_shape[1:]:
         raise InputError(
             f"The model in {path} takes {model.input_shape[1:]}; it is not built anew. "

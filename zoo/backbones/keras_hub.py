@@ -7,7 +7,7 @@ import keras
 from keras import layers
 
 from hornbook.errors import InputError
-from hornbook.zoo.backbones.backbone import Backbone, describe
+from hornbook.zoo.backbones.backbone import FINE_TUNING, Backbone, describe
 from hornbook.zoo.backbones.layer_groups import group_by_block
 
 SIZE = (224, 224, 3)
@@ -85,6 +85,7 @@ def hub_presets():
                 "parameters": about.get("params"),
                 "weights": handle,
                 "licence": "as the page of its weights says",
+                "fine_tuning": dict(FINE_TUNING),
                 "description": about["description"],
             }
     return list(cards.values())

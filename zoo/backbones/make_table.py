@@ -1,14 +1,16 @@
-"""Writes the table of backbones: builds each of ours and of keras.applications once.
+"""Writes the table of backbones, after building each of ours and Keras's once.
 
     python -m hornbook.zoo.backbones.make_table
 
-What KerasHub has, it says itself; without it (`pip install 'hornbook[hub]'`) its rows
-are kept as they are.
+The rows of KerasHub come from KerasHub itself. Where it is not installed
+(`pip install 'hornbook[hub]'`), its rows are kept unchanged.
 """
 
 import argparse
 import importlib.util
 import json
+from collections.abc import Iterable
+from typing import Any
 
 import keras
 
@@ -18,21 +20,22 @@ from hornbook.zoo.backbones.keras_applications import ARCHITECTURES, FAMILIES
 from hornbook.zoo.backbones.shipped import native_ids
 from hornbook.zoo.backbones.table import PATH, read_table
 
+Row = dict[str, Any]
 # In the order in which a card is read.
 COLUMNS = (
     *("id", "source", "family", "kind", "parameters", "input_shape", "features"),
     *("has_batchnorm", "groups", "preprocessing", "weights", "licence", "paper"),
-    *("head", "description"),
+    *("head", "fine_tuning", "description"),
 )
 
 
-def our_rows():
+def our_rows() -> list[Row]:
     """The rows of our own backbones."""
     return [_row(open_backbone(id).card, "ours") for id in native_ids()]
 
 
-def keras_rows(names=tuple(ARCHITECTURES)):
-    """The rows of architectures of `keras.applications`; builds each."""
+def keras_rows(names: Iterable[str] = tuple(ARCHITECTURES)) -> list[Row]:
+    """The rows of architectures of `keras.applications`, each of which is built."""
     rows = []
     for name in names:
         # Its weights are not needed, and the largest takes gigabytes.
@@ -43,27 +46,27 @@ def keras_rows(names=tuple(ARCHITECTURES)):
     return rows
 
 
-def hub_rows():
-    """The rows of KerasHub's presets of image and text backbones; builds none."""
+def hub_rows() -> list[Row]:
+    """The rows of KerasHub's presets of image and text backbones; none is built."""
     from hornbook.zoo.backbones.keras_hub import hub_presets
 
     return [_row(card, "hub") for card in hub_presets()]
 
 
-def _row(card, source):
+def _row(card: Row, source: str) -> Row:
     card = {"kind": "image", **card, "source": source}
     return {name: card.get(name) for name in COLUMNS if name in card}
 
 
-def write_table(rows):
-    """Writes the table, a row a line, so that a diff can be read."""
+def write_table(rows: Iterable[Row]) -> None:
+    """Writes the table with one row per line, so that a diff can be read."""
     lines = ",\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
     with atomic_write(PATH) as new:
         new.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
 
 
-def main():
-    """Makes the table."""
+def main() -> None:
+    """Builds the backbones and writes the table."""
     argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     rows = [*our_rows(), *keras_rows()]
     if importlib.util.find_spec("keras_hub"):
@@ -71,7 +74,7 @@ def main():
     else:
         rows += [row for row in read_table() if row["source"] == "hub"]
     write_table(rows)
-    print(f"{PATH}: {len(rows)} backbones of {len(FAMILIES)} families of Keras's")
+    print(f"{PATH}: {len(rows)} backbones, {len(FAMILIES)} families of Keras")
 
 
 if __name__ == "__main__":

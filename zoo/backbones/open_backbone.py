@@ -1,38 +1,50 @@
-"""Opens a backbone by its id, wherever it comes from."""
+"""Opens a backbone by its id, wherever it comes from. Only this module parses ids."""
 
+import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from hornbook.zoo.backbones.shipped import open_native
+if TYPE_CHECKING:  # importing Keras takes seconds: see `hornbook zoo list`
+    from hornbook.zoo.backbones.backbone import Backbone
 
 
-def open_backbone(id, *, input_shape=None, weights="default", trust=False):
+def open_backbone(
+    id: str | os.PathLike,
+    *,
+    input_shape: tuple[int, int, int] | None = None,
+    weights: str | os.PathLike | None = "default",
+    safe_mode: bool = True,
+) -> "Backbone":
     """Opens a backbone.
 
     Args:
         id: One of
 
-            - ours: "glyphnet.letters_rgb" with its weights, "resnet20" without;
+            - one of ours: "glyphnet.letters_rgb" with its weights, "resnet20" without;
             - "keras/NAME": an architecture of `keras.applications`;
-            - "hub/PRESET" or "hub:FOLDER": of KerasHub, by its name or from a folder
-              that `save_to_preset` wrote;
-            - the path of a `.keras` file, or of a run folder or model in a zoo folder:
-              what it has up to its head.
-        input_shape: `(height, width, channels)`; None for the backbone's own.
-        weights: "default" (those of its card, if it has any), None (random) or the path
-            of a weights file of the same layers.
-        trust: Whether a `.keras` file may carry code.
+            - "hub/PRESET" or "hub:FOLDER": a KerasHub preset, by its name or from a
+              folder that `save_to_preset` wrote;
+            - the path of a `.keras` file, or of a folder with a `model.keras` such as a
+              run folder: the model up to its head.
+        input_shape: `(height, width, channels)`. Defaults to the backbone's own.
+        weights: "default" (the weights on its card, if it has any), `None` (random
+            weights) or the path of a weights file.
+        safe_mode: Whether to refuse a `.keras` file that carries code, as in
+            `keras.saving.load_model`.
 
     Returns:
         A `Backbone`.
 
     Raises:
-        InputError: if there is no such backbone, or its weights can't be had.
+        InputError: If there is no such backbone, or its weights cannot be loaded.
 
     Example:
 
     >>> backbone = open_backbone("glyphnet.letters_rgb")
     >>> backbone.model.output_shape, len(backbone.groups)
     ((None, 128), 4)
+    >>> backbone.card["fine_tuning"]
+    {'learning_rate': 0.03, 'batchnorm': 'update', 'image_size': 32}
     """
     id = str(id)
     if id.startswith("keras/"):
@@ -46,5 +58,7 @@ def open_backbone(id, *, input_shape=None, weights="default", trust=False):
     if Path(id).exists():
         from hornbook.zoo.backbones.from_keras_file import open_file
 
-        return open_file(id, input_shape, weights, trust)
+        return open_file(id, input_shape, weights, safe_mode)
+    from hornbook.zoo.backbones.shipped import open_native
+
     return open_native(id, input_shape, weights)

@@ -1,8 +1,13 @@
-"""Our own backbones, by name."""
+"""Our own backbones, by id: a row for each architecture.
 
-from collections.abc import Callable
-from dataclasses import dataclass
+A new family is a builder in a file of its own, and its rows here.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import keras
 
@@ -16,33 +21,40 @@ from hornbook.zoo.backbones.shipped_weights import read_card, weight_ids, weight
 from hornbook.zoo.backbones.weights_file import load_own_weights
 from hornbook.zoo.backbones.wide_resnet import wide_resnet
 
+# Small networks, trained from their first step with the statistics of the new data.
+GLYPHNET_FINE_TUNING = {"learning_rate": 0.03, "batchnorm": "update"}
 RESNET = "He et al., Deep Residual Learning for Image Recognition, CVPR 2016"
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """How one of our backbones is built, and where it is from.
+    """How one of our backbones is built, and where it comes from.
 
     Attributes:
-        family: What it is a size of.
-        build: Function of `input_shape`, or of nothing for 32×32 pixels in colour.
-        paper: Where it is from.
-        block: As `group_by_block` takes it.
+        family: The family that it is a size of.
+        build: Function of `input_shape`, which defaults to 32×32 pixels in colour.
+        paper: The paper that describes it.
+        block: Regular expression for the names of its blocks, as for `group_by_block`.
+        fine_tuning: Its own defaults of fine-tuning, as for `describe`.
     """
 
     family: str
     build: Callable[..., keras.Model]
     paper: str
     block: str = r"stage\d_block\d+|last"
+    fine_tuning: Mapping[str, Any] = field(default_factory=dict)
 
 
 ARCHITECTURES = {
-    "glyphnet": Architecture("glyphnet", glyphnet, f"after {RESNET}", r"block\d+"),
+    "glyphnet": Architecture(
+        "glyphnet", glyphnet, f"after {RESNET}", r"block\d+", GLYPHNET_FINE_TUNING
+    ),
     "glyphnet_small": Architecture(
         "glyphnet",
         partial(glyphnet, widths=SMALL_WIDTHS, name="glyphnet_small"),
         f"after {RESNET}",
         r"block\d+",
+        GLYPHNET_FINE_TUNING,
     ),
     "resnet20": Architecture("resnet", partial(cifar_resnet, 20), RESNET),
     "resnet32": Architecture("resnet", partial(cifar_resnet, 32), RESNET),
@@ -61,8 +73,8 @@ ARCHITECTURES = {
 }
 
 
-def native_ids():
-    """The ids of our backbones: architectures, then those with weights.
+def native_ids() -> list[str]:
+    """The ids of our backbones: first the architectures, then those with weights.
 
     Example:
 
@@ -72,54 +84,60 @@ def native_ids():
     return [*ARCHITECTURES, *weight_ids()]
 
 
-def build_native(architecture, input_shape=None):
-    """Builds one of our architectures, with random weights.
+def build_native(
+    architecture: str, input_shape: tuple[int, int, int] | None = None
+) -> keras.Model:
+    """Builds one of our architectures with random weights.
 
     Args:
         architecture: A key of `ARCHITECTURES`.
-        input_shape: `(height, width, channels)`; None for 32×32 pixels in colour.
+        input_shape: `(height, width, channels)`. Defaults to `(32, 32, 3)`.
 
     Returns:
-        A `keras.Model`.
+        A `keras.Model` from raw pixels to features `(batch, n)`.
     """
     build = ARCHITECTURES[architecture].build
     return build() if input_shape is None else build(input_shape=tuple(input_shape))
 
 
-def open_native(id, input_shape=None, weights="default"):
+def open_native(
+    id: str,
+    input_shape: tuple[int, int, int] | None = None,
+    weights: str | os.PathLike | None = "default",
+) -> Backbone:
     """Opens one of our backbones.
 
     Args:
         id: One of `native_ids()`.
-        input_shape: `(height, width, channels)`; None for that of the card.
-        weights: "default" (the shipped ones, where the id names them), None (random) or
-            the path of a weights file.
+        input_shape: `(height, width, channels)`. Defaults to the one on the card.
+        weights: "default" (the shipped weights, if the id names them), `None` (random
+            weights) or the path of a weights file.
 
     Returns:
         A `Backbone`.
 
     Raises:
-        InputError: if there is no such backbone, or its weights can't be had.
+        InputError: If there is no such backbone, or its weights cannot be loaded.
     """
-    name = id.partition(".")[0]
     if id not in native_ids():
         raise InputError(
-            f"There is no backbone of that name; there are {', '.join(native_ids())}, "
-            f"and what `hornbook zoo list` names. Received: {id}"
+            f"The backbone is unknown. Ours are {', '.join(native_ids())}; `hornbook "
+            f"zoo list` lists the others. Received: {id}"
         )
-    card = read_card(id) if id in weight_ids() else {"id": id}
+    shipped = id in weight_ids()
+    card = read_card(id) if shipped else {"id": id, "architecture": id}
     given = tuple(input_shape or card.get("input_shape", (32, 32, 3)))
-    if weights == "default" and "input_shape" in card:
+    if weights == "default" and shipped:
         if given[-1] != card["input_shape"][-1]:
             raise InputError(
                 f"The weights of {id} are for {card['input_shape'][-1]} channels. "
                 f"Received: input_shape={given}"
             )
         weights = weights_path(id)
-    model = build_native(name, given)
+    model = build_native(card["architecture"], given)
     if weights not in (None, "default"):
         load_own_weights(model, weights)
-    architecture = ARCHITECTURES[name]
+    architecture = ARCHITECTURES[card["architecture"]]
     pairs = [(layer.name, layer.trainable_variables) for layer in model.layers]
     groups = group_by_block(pairs, architecture.block)
     card = {
@@ -129,6 +147,6 @@ def open_native(id, input_shape=None, weights="default"):
         "licence": "Apache-2.0",
         "paper": architecture.paper,
         **card,
-        **describe(model, groups),
+        **describe(model, groups, architecture.fine_tuning),
     }
     return Backbone(id, model, groups, card)

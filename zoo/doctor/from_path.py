@@ -10,9 +10,10 @@ import numpy as np
 from hornbook.errors import InputError
 from hornbook.zoo.doctor.diagnose import diagnose
 from hornbook.zoo.doctor.training_log import read_table
+from hornbook.zoo.keras_file import load_keras_file
 
 
-def diagnose_path(path, data=None, batch_size=None, trust=False):
+def diagnose_path(path, data=None, batch_size=None, safe_mode=True):
     """Diagnoses a file or a folder.
 
     Args:
@@ -21,22 +22,23 @@ def diagnose_path(path, data=None, batch_size=None, trust=False):
             and `monitor.csv`, as a run of `hornbook finetune`.
         data: An `.npz` with `x` and `y`, perhaps `x_val` and `y_val`.
         batch_size: Of the training.
-        trust: Whether to open a model that brings code of its own.
+        safe_mode: Whether to refuse a model file that carries code.
 
     Returns:
         A `Diagnosis`.
 
     Raises:
-        InputError: If a file is not there, damaged or not trusted.
+        InputError: If a file is not there, is damaged or carries code.
     """
     path = Path(path)
     if not path.exists():
         raise InputError(f"There is no such file or folder: {path}")
     if path.is_dir():
-        return _diagnose_folder(path, data, batch_size, trust)
+        return _diagnose_folder(path, data, batch_size, safe_mode)
     if path.suffix == ".keras":
         train, validation = read_arrays(data) if data else (None, None)
-        return _look(load(path, trust), train, validation, batch_size)
+        model = load_keras_file(path, safe_mode, compile=True)
+        return _look(model, train, validation, batch_size)
     if path.suffix == ".csv":
         rows = read_table(path)
         kind = "monitor" if "layer" in rows[0] else "history"
@@ -59,7 +61,7 @@ def diagnose_run(folder):
     return _look(**_tables(Path(folder)))
 
 
-def _diagnose_folder(folder, data, batch_size, trust):
+def _diagnose_folder(folder, data, batch_size, safe_mode):
     tables = _tables(folder)
     model = folder / "model.keras"
     if not tables and not model.is_file():
@@ -68,7 +70,7 @@ def _diagnose_folder(folder, data, batch_size, trust):
             "Give the folder of a run."
         )
     train, validation = read_arrays(data) if data else (None, None)
-    model = load(model, trust) if model.is_file() else None
+    model = load_keras_file(model, safe_mode, compile=True) if model.is_file() else None
     return _look(model, train, validation, batch_size, **tables)
 
 
@@ -118,29 +120,3 @@ def read_arrays(path):
         for x, y in (("x", "y"), ("x_val", "y_val"))
     ]
     return tuple(sets)
-
-
-def load(path, trust=False):
-    """A model from a `.keras` file.
-
-    Args:
-        path: The file.
-        trust: Whether to run code that it brings.
-
-    Raises:
-        InputError: If it is damaged, or brings code and is not trusted.
-    """
-    import keras
-
-    import hornbook.recipes  # noqa: F401  # the layers that it may hold
-
-    try:
-        return keras.models.load_model(path, safe_mode=not trust)
-    except Exception as error:  # Keras raises many kinds
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else ""
-        if "unsafe" in str(error) or "Lambda" in str(error):
-            raise InputError(
-                f"{path} brings code of its own, as a Lambda layer does, which would "
-                "run here. If you trust where it comes from, add --trust."
-            ) from error
-        raise InputError(f"{path} can't be opened as a model: {reason}") from error

@@ -120,7 +120,7 @@ FORMATS = {
 }
 
 
-def export_run(run, format, out=None, size=None, trust=False):
+def export_run(run, format, out=None, size=None, safe_mode=True):
     """Exports the model of a finished run, or of a folder that `zoo pull` made.
 
     Args:
@@ -129,7 +129,7 @@ def export_run(run, format, out=None, size=None, trust=False):
         out: Path of the file or folder to make; None for one in the run folder.
         size: Side of the pictures that the exported model takes; None for the size at
             which it was trained. Other programs want to know it.
-        trust: Whether the model file may carry code.
+        safe_mode: Whether to refuse a model file that carries code.
 
     Returns:
         An `Exported`.
@@ -142,7 +142,7 @@ def export_run(run, format, out=None, size=None, trust=False):
     file = run / "model.keras"
     if not file.is_file():
         raise InputError(f"The folder has no model.keras: {run}")
-    model = load_keras_file(file, trust)
+    model = load_keras_file(file, safe_mode)
     if len(model.inputs) > 1 or len(model.input_shape) != 4:
         raise InputError(
             f"Only models of pictures can be exported. Received: {model.input_shape}"

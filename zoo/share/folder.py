@@ -42,7 +42,7 @@ def open_folder(place):
     return folder
 
 
-def add(run, place, id=None, trust=False):
+def add(run, place, id=None, safe_mode=True):
     """Puts a finished run into a zoo folder, with its card and its evidence.
 
     Adding the same run again changes nothing.
@@ -51,7 +51,7 @@ def add(run, place, id=None, trust=False):
         run: Path of the run folder.
         place: Path or URL of the zoo folder; made if it is not there.
         id: The model's name there; None for the backbone's and the data's.
-        trust: Whether the model may carry code.
+        safe_mode: Whether to refuse a model file that carries code.
 
     Returns:
         The card.
@@ -62,7 +62,7 @@ def add(run, place, id=None, trust=False):
     """
     run = Path(run)
     card = make_card(run, id)
-    check_keras_file(run / "model.keras", trust)
+    check_keras_file(run / "model.keras", safe_mode)
     model = open_folder(place) / card["id"]
     if (model / CARD).exists():
         there = read_card(model)
@@ -97,7 +97,7 @@ def _write_last(model, card):
     (model / CARD).write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n")
 
 
-def pull(id, place, to=None, trust=False):
+def pull(id, place, to=None, safe_mode=True):
     """Fetches a model from a zoo folder; nothing of it is there until all is right.
 
     Args:
@@ -105,7 +105,7 @@ def pull(id, place, to=None, trust=False):
         place: Path or URL of the zoo folder.
         to: Path of the folder to make; None for one of the model's name, here. It can
             be used as a run folder.
-        trust: Whether the model may carry code.
+        safe_mode: Whether to refuse a model file that carries code.
 
     Returns:
         The `pathlib.Path` of the folder.
@@ -135,7 +135,7 @@ def pull(id, place, to=None, trust=False):
             if (found := _copy(model / name, new / name)) != file["sha256"]:
                 raise InputError(_differs(model / name, found, file["sha256"]))
         if "model.keras" in card["files"]:
-            check_keras_file(new / "model.keras", trust)
+            check_keras_file(new / "model.keras", safe_mode)
         write_json(new / CARD, card)
         new.chmod(0o755)
         os.rename(new, to)

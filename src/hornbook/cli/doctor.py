@@ -39,9 +39,7 @@ def doctor(
     ] = None,
     trust: Annotated[
         bool,
-        typer.Option(
-            help="Open a model that brings code of its own, as a Lambda does."
-        ),
+        typer.Option("--trust", help="Open a model file that carries code."),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ):
@@ -50,7 +48,7 @@ def doctor(
     from hornbook.zoo.doctor.from_path import diagnose_path
     from hornbook.zoo.doctor.report import as_dict, write_report
 
-    diagnosis = diagnose_path(target, data, batch_size, trust)
+    diagnosis = diagnose_path(target, data, batch_size, not trust)
     folder = target if target.is_dir() else target.parent
     report = write_report(
         out or folder / "doctor.html",

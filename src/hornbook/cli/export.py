@@ -42,7 +42,7 @@ def export(
     quiet()
     from hornbook.zoo.share.export import export_run
 
-    done = export_run(run, format, out, size, trust)
+    done = export_run(run, format, out, size, safe_mode=not trust)
     print(
         f"{done.path}: {done.megabytes:.1f} MB, pictures {done.shape}; outputs differ "
         f"by {done.difference:.1e} at most on {done.checked} pictures"

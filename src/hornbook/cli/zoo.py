@@ -11,7 +11,7 @@ from hornbook.errors import InputError
 app = typer.Typer(no_args_is_help=True, help="List backbones; share fine-tuned models.")
 
 Trust = Annotated[
-    bool, typer.Option("--trust", help="Take a model file that carries code.")
+    bool, typer.Option("--trust", help="Accept a model file that carries code.")
 ]
 Place = Annotated[
     str, typer.Argument(help="A zoo folder: a path, gs://... or s3://...")
@@ -85,11 +85,12 @@ def show(
     """Show the card of a backbone."""
     from hornbook.zoo.backbones.table import find
 
-    row = find(id)
+    row = dict(find(id))
     if as_json:
         print(json.dumps(row, ensure_ascii=False))
         return
-    for key, value in row.items():
+    defaults = row.pop("fine_tuning", {})
+    for key, value in [*row.items(), *defaults.items()]:
         print(f"{key.replace('_', ' '):<15}{_text(value)}")
 
 
@@ -116,7 +117,7 @@ def add(
     """Put a fine-tuned run into a zoo folder, with its card and its evidence."""
     from hornbook.zoo.share.folder import add
 
-    card = add(run, folder, id, trust)
+    card = add(run, folder, id, safe_mode=not trust)
     count = len(card["files"])
     print(f"{folder.rstrip('/')}/{card['id']}: {count} files and their card")
 
@@ -133,7 +134,7 @@ def pull(
     """Fetch a model from a zoo folder, each file checked; it works as a run folder."""
     from hornbook.zoo.share.folder import pull
 
-    path = pull(id, folder, to, trust)
+    path = pull(id, folder, to, safe_mode=not trust)
     print(f"{path}: try `hornbook predict {path} PICTURE`")
 
 

@@ -137,6 +137,11 @@ def test_a_backbone(id, tmp_path):
     assert card["parameters"] == model.count_params()
     assert card["has_batchnorm"] == ("maxout" not in id)
     assert (card["weights"] is not None) == (id in weights.weight_ids())
+    assert card["fine_tuning"] == (
+        {"learning_rate": 0.03, "batchnorm": "update", "image_size": 32}
+        if "glyphnet" in id
+        else {"learning_rate": 0.001, "batchnorm": "frozen", "image_size": 32}
+    )
 
     model.save(tmp_path / "m.keras")
     again = keras.models.load_model(tmp_path / "m.keras")
@@ -162,6 +167,7 @@ def test_other_sizes_and_random_weights():
     assert not np.allclose(fresh.model.weights[0], shipped.model.weights[0])
     grey = open_backbone("resnet20", input_shape=(28, 28, 1))
     assert grey.model.input_shape == (None, 28, 28, 1)
+    assert grey.card["fine_tuning"]["image_size"] == 28
 
 
 def test_weights_from_a_file(tmp_path):
@@ -185,7 +191,8 @@ def test_weights_from_a_file(tmp_path):
 
 
 def test_what_is_not_there():
-    with pytest.raises(InputError, match=r"resnet20.*Received: resnet99"):
+    said = r"unknown.*resnet20.*zoo list.*Received: resnet99"
+    with pytest.raises(InputError, match=said):
         open_backbone("resnet99")
     with pytest.raises(InputError, match=r"3 channels.*\(32, 32, 1\)"):
         open_backbone("glyphnet.letters_rgb", input_shape=(32, 32, 1))

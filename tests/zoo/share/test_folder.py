@@ -196,11 +196,11 @@ def test_code_is_refused_unless_trusted(tmp_path):
     with pytest.raises(InputError, match=r"trick.*--trust"):
         add(run, zoo, id="mine")
     assert not zoo.exists()
-    add(run, zoo, id="mine", trust=True)
+    add(run, zoo, id="mine", safe_mode=False)
     with pytest.raises(InputError, match=r"trick.*--trust"):
         pull("mine", zoo, tmp_path / "got")
     assert not (tmp_path / "got").exists()
-    assert pull("mine", zoo, tmp_path / "got", trust=True).is_dir()
+    assert pull("mine", zoo, tmp_path / "got", safe_mode=False).is_dir()
 
 
 def test_a_folder_that_holds_something_else(run, tmp_path):
