@@ -9,7 +9,7 @@ from hornbook.errors import InputError
 
 def embedded_builder(name):
     """The builder class of one of our data sets, by its TFDS name."""
-    module = importlib.import_module(f"hornbook.zoo.data.{name}")
+    module = importlib.import_module(f"hornbook.zoo.data.builders.{name}")
     return getattr(module, "".join(part.title() for part in name.split("_")))
 
 
