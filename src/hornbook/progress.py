@@ -24,6 +24,7 @@ class ReportProgress(keras.callbacks.Callback):
     def __init__(self, update, steps):
         super().__init__()
         self.update, self.steps = update, steps
+        self.done = 0
 
     def on_epoch_begin(self, epoch, logs=None):
         """After a resume, the epochs before this one count as done."""
@@ -42,6 +43,10 @@ class ReportProgress(keras.callbacks.Callback):
 
 class Record(keras.callbacks.Callback):
     """Adds the seconds and the rate at the end of each epoch to the history."""
+
+    def __init__(self):
+        super().__init__()
+        self.start = 0.0
 
     def on_epoch_begin(self, epoch, logs=None):
         """Starts the clock."""

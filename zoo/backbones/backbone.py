@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import keras
 
+from hornbook.compat import all_layers
+
 
 @dataclass
 class Backbone:
@@ -55,4 +57,4 @@ def describe(model, groups):
 def batchnorms(model):
     """All `BatchNormalization` layers of a model, through nested ones."""
     kind = keras.layers.BatchNormalization
-    return [each for each in model._flatten_layers() if isinstance(each, kind)]
+    return [each for each in all_layers(model) if isinstance(each, kind)]
