@@ -1,0 +1,1 @@
+"""What `hornbook tune` does: settings, data, search, and the best model."""

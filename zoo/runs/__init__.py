@@ -1,0 +1,1 @@
+"""Run folders: made, trained, resumed, evaluated, used."""
