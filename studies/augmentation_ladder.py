@@ -27,8 +27,8 @@ from hornbook.recipes.inference.recalibrate_batchnorm import recalibrate_batchno
 from hornbook.zoo.data.arrays.crops import centre_crops
 from hornbook.zoo.data.dataset import draw_dataset, read_source
 from hornbook.zoo.finetune.arms import head_then_all
-from hornbook.zoo.finetune.train import train_arm
 from hornbook.zoo.finetune.inference_model import build_voter
+from hornbook.zoo.finetune.train import train_arm
 
 DATA, BACKBONE, SIZE = "tfds:hornbook_photo_digits", "glyphnet.letters_rgb", 32
 LABELS, EPOCHS, MEMBERS = 20, 10, 3

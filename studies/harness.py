@@ -24,9 +24,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-from scipy import stats
 
 from hornbook.files import atomic_write, write_json
+from hornbook.stats import paired_t_test
 
 ROOT = Path(__file__).parents[1]
 OUT = ROOT / "docs/studies"
@@ -150,18 +150,9 @@ def summarise(values, baseline):
         "mean": float(np.mean(values)),
         "sd": float(np.std(values, ddof=1)),
     }
-    differences = np.subtract(values, baseline)
-    if np.ptp(differences) > 0:
-        test = stats.ttest_rel(values, baseline)
-        low, high = test.confidence_interval()
-        row |= {
-            "difference": float(differences.mean()),
-            "interval": [float(low), float(high)],
-            "p": float(test.pvalue),
-        }
-    elif differences.any():  # the same in each seed: there is no spread to test by
-        by = float(differences[0])
-        row |= {"difference": by, "interval": [by, by], "p": 0.0}
+    if np.any(np.subtract(values, baseline)):
+        test = paired_t_test(values, baseline)
+        row |= test._asdict() | {"interval": list(test.interval)}
     return row
 
 

@@ -28,7 +28,6 @@ import keras
 import numpy as np
 from harness import by_signs, provenance, publish
 from matplotlib.figure import Figure
-from scipy import stats
 from scipy.special import expit
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
@@ -36,6 +35,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_val_predict
 
 from hornbook.recipes.data import covariate_shift_weights, label_shift_weights
+from hornbook.stats import paired_t_test
 
 SEEDS = range(10)
 DRAWN, CLIP = 350, 10.0
@@ -176,7 +176,7 @@ def paired(values, plain):
     if leads.any():
         row["lead"] = summary(leads)
         row["ahead"] = int(np.sum(leads > 0))
-        row["p"] = float(stats.ttest_rel(values, plain).pvalue)
+        row["p"] = paired_t_test(values, plain).p
     return row
 
 

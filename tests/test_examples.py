@@ -1,4 +1,4 @@
-"""The examples in the docstrings of zoo and tuning run, as those of the recipes do."""
+"""The examples in the docstrings of ours run, as those of the recipes do."""
 
 import doctest
 import importlib
@@ -8,9 +8,9 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 MODULES = sorted(
-    ".".join(("hornbook", *path.relative_to(ROOT).with_suffix("").parts))
-    for folder in ("zoo", "tuning")
-    for path in (ROOT / folder).rglob("*.py")
+    ".".join(("hornbook", *path.relative_to(ROOT / root).with_suffix("").parts))
+    for root, folder in ((".", "zoo"), (".", "tuning"), ("src/hornbook", "."))
+    for path in (ROOT / root / folder).rglob("*.py")
     if ">>> " in path.read_text(encoding="utf-8")
 )
 

@@ -19,8 +19,8 @@ import tomllib
 from pathlib import Path
 
 import measured
-import numpy as np
-from scipy import stats
+
+from hornbook.stats import paired_t_test
 
 HERE = Path(__file__).parent
 OUT = HERE.parents[1] / "src/hornbook/evidence.json"
@@ -72,12 +72,7 @@ def _compare(study, arm, over, lower=False, detail=None, **words):
         else [seed[detail] for seed in study.result["arms"][name]["details"]]
         for name in (arm, over)
     )
-    differences = np.subtract(ours, theirs)
-    difference = float(differences.mean())
-    if np.ptp(differences) > 0:
-        p = float(stats.ttest_rel(ours, theirs).pvalue)
-    else:  # the same in each seed: there is no spread to test by
-        p = float(not differences.any())
+    difference, _, p = paired_t_test(ours, theirs)
     return {
         "difference": difference,
         "better": difference < 0 if lower else difference > 0,

@@ -6,10 +6,10 @@ import re
 
 import measured
 import numpy as np
-from scipy import stats
 from words import fill
 
 from hornbook import recipe_index
+from hornbook.stats import paired_t_test
 
 STUDIES = measured.ROOT / "studies"
 LEFT_OUT = ("Command", "Writes")
@@ -55,13 +55,8 @@ def table(study):
         }
         leads = baseline and np.subtract(values, study.arms[baseline])
         if baseline and np.ptp(leads) > 0:
-            test = stats.ttest_rel(values, study.arms[baseline])
-            low, high = test.confidence_interval()
-            row |= {
-                "lead": float(leads.mean()),
-                "interval": (float(low), float(high)),
-                "p": float(test.pvalue),
-            }
+            test = paired_t_test(values, study.arms[baseline])
+            row |= {"lead": test.difference, "interval": test.interval, "p": test.p}
         rows.append(row)
     return rows
 

@@ -2,6 +2,8 @@
 
 import keras
 
+from hornbook.compat import is_default
+
 BATCH_HOOKS = [
     f"on_{kind}batch_{when}"
     for kind in ("train_", "test_", "")
@@ -19,7 +21,4 @@ def wants_batches(callback):
         return callback.save_freq != "epoch"
     if hasattr(callback, "wants_batches"):
         return callback.wants_batches
-    return any(
-        not getattr(getattr(callback, name), "_is_default", False)
-        for name in BATCH_HOOKS
-    )
+    return any(not is_default(getattr(callback, name)) for name in BATCH_HOOKS)

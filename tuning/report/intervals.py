@@ -2,7 +2,9 @@
 
 import math
 
-from scipy.stats import binomtest, t
+from scipy.stats import t
+
+from hornbook.stats import wilson_interval
 
 
 def interval(trial, objective, validated):
@@ -28,6 +30,4 @@ def interval(trial, objective, validated):
     is_share = objective.endswith("accuracy") and 0 <= trial.score <= 1
     if not is_share or not validated:
         return None
-    right = round(trial.score * validated)
-    found = binomtest(right, validated).proportion_ci(method="wilson")
-    return float(found.low), float(found.high)
+    return wilson_interval(round(trial.score * validated), validated)

@@ -96,8 +96,8 @@ def _from_space(given, space):
 
 
 def _from_pictures(settings, progress):
-    from hornbook.zoo.data.dataset import draw_dataset, read_source
     from hornbook.progress import Progress
+    from hornbook.zoo.data.dataset import draw_dataset, read_source
 
     spec = settings.data or EMBEDDED
     with (progress or Progress()).stage("read") as update:

@@ -8,11 +8,12 @@ import keras
 import numpy as np
 from keras import layers
 
-from hornbook.tuning.runs.best_model import plain
+from hornbook.files import atomic_write, write_json
+from hornbook.stats import wilson_interval
 from hornbook.tuning.report.page import write_page
 from hornbook.tuning.report.read import read_search
 from hornbook.tuning.report.tensorboard import write_logs
-from hornbook.files import atomic_write, write_json
+from hornbook.tuning.runs.best_model import plain
 
 
 def keep_best(job):
@@ -77,8 +78,6 @@ def test_once(job):
         Dict with "trial", "count" and "metrics"; for classes also "correct" and
         Wilson's 95 % "interval" of the accuracy.
     """
-    from scipy.stats import binomtest
-
     path = job.folder / "test.json"
     if path.is_file():
         return _read(path)
@@ -89,11 +88,10 @@ def test_once(job):
     outputs = model.predict(x, batch_size=256, verbose=0)
     if job.data.classes:
         correct = int((outputs.argmax(axis=1) == y).sum())
-        interval = binomtest(correct, len(y)).proportion_ci(method="wilson")
         found |= {
             "metrics": {"accuracy": correct / len(y)},
             "correct": correct,
-            "interval": [float(interval.low), float(interval.high)],
+            "interval": list(wilson_interval(correct, len(y))),
         }
     else:
         error = outputs.reshape(len(y), -1) - np.asarray(y).reshape(len(y), -1)

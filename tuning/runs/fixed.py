@@ -1,7 +1,7 @@
 """Hyperparameters that the user has settled."""
 
-from hornbook.tuning.search.narrowing import rebuilt
 from hornbook.errors import InputError
+from hornbook.tuning.search.narrowing import rebuilt
 
 
 def fix(space, values):

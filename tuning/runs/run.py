@@ -9,15 +9,15 @@ from pathlib import Path
 import keras
 import keras_tuner
 
-from hornbook.tuning.search import tuners
-from hornbook.tuning.search.coarse_to_fine import STAGES, CoarseToFine, explore
+from hornbook.errors import InputError
+from hornbook.files import write_json
 from hornbook.tuning.runs.data import read_data
 from hornbook.tuning.runs.fixed import fix
 from hornbook.tuning.runs.settings import Settings
 from hornbook.tuning.runs.space_file import SpaceFile
+from hornbook.tuning.search import tuners
+from hornbook.tuning.search.coarse_to_fine import STAGES, CoarseToFine, explore
 from hornbook.tuning.search.grid import coarsen
-from hornbook.errors import InputError
-from hornbook.files import write_json
 
 CONFIG = "config.json"
 

@@ -3,9 +3,9 @@
 import dataclasses
 from dataclasses import dataclass, field
 
+from hornbook.errors import InputError
 from hornbook.tuning.trials.pruning import RULES
 from hornbook.tuning.trials.scoring import check_rule
-from hornbook.errors import InputError
 
 SEARCHES = ("random", "grid", "bayesian", "hyperband", "coarse-to-fine")
 

@@ -5,8 +5,8 @@ import importlib.util
 import inspect
 from pathlib import Path
 
-from hornbook.tuning import spaces
 from hornbook.errors import InputError
+from hornbook.tuning import spaces
 
 EPOCHS = 10
 

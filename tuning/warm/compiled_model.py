@@ -4,6 +4,7 @@ import contextlib
 
 import keras
 
+from hornbook.compat import build_from_batch
 from hornbook.tuning.warm.epochs import backend_epochs
 from hornbook.tuning.warm.traced_scalar import Number, Refused, read, region
 
@@ -216,7 +217,7 @@ class Engines:
                 facts.varying |= _differing(structure, batch, build_other)
         engine = self.kind(model, structure, facts)
         if keras.backend.backend() == "jax":
-            model._symbolic_build(data_batch=batch)  # Makes the metrics' variables.
+            build_from_batch(model, batch)  # Makes the metrics' variables.
         self.engines = [engine, *self.engines[: self.most - 1]]
         return engine, False
 
@@ -237,7 +238,7 @@ class NotWarm(Exception):
 def build(model, batch):
     """Makes the variables of a model and its optimizer exist."""
     if not model.built:
-        model._symbolic_build(data_batch=batch)
+        build_from_batch(model, batch)
     model.optimizer.build(model.trainable_variables)
 
 

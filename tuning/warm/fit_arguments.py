@@ -9,6 +9,7 @@ import numpy as np
 from keras import tree
 
 from hornbook.batch_hooks import wants_batches
+from hornbook.compat import epoch_of_backup
 from hornbook.tuning.warm.compiled_model import NotWarm
 
 
@@ -221,7 +222,7 @@ def epochs_of(engine, fit, device, seed):
     model.train_function = None
     callbacks.on_train_begin()
     logs = {}
-    for epoch in range(model._initial_epoch or arguments["initial_epoch"], epochs):
+    for epoch in range(epoch_of_backup(model) or arguments["initial_epoch"], epochs):
         callbacks.on_epoch_begin(epoch)
         if model.train_function is not None:  # A callback wants it to be made anew.
             model.train_function = None

@@ -6,6 +6,8 @@ from typing import Any
 
 import keras
 
+from hornbook.compat import all_layers
+
 # Where a family has no better values of its own.
 FINE_TUNING = {"learning_rate": 1e-3, "batchnorm": "frozen"}
 
@@ -84,4 +86,4 @@ def _image_size(model: keras.Model) -> int | None:
 def batchnorms(model: keras.Model) -> list[keras.layers.BatchNormalization]:
     """All `BatchNormalization` layers of a model, through nested models."""
     kind = keras.layers.BatchNormalization
-    return [each for each in model._flatten_layers() if isinstance(each, kind)]
+    return [each for each in all_layers(model) if isinstance(each, kind)]

@@ -5,6 +5,7 @@ from pathlib import Path
 import keras
 from keras import layers
 
+from hornbook.compat import all_layers, producer
 from hornbook.errors import InputError
 from hornbook.zoo.backbones.backbone import Backbone, describe
 from hornbook.zoo.backbones.layer_groups import group_by_kernel
@@ -83,7 +84,7 @@ def cut_head(model):
     >>> cut_head(keras.Model(inputs, y)).output_shape
     (None, 4)
     """
-    inner = [each for each in model._flatten_layers() if each.name == "classifier"]
+    inner = [each for each in all_layers(model) if each.name == "classifier"]
     model = inner[0] if inner and isinstance(inner[0], keras.Model) else model
     try:
         inputs, [output] = model.inputs, model.outputs
@@ -93,10 +94,10 @@ def cut_head(model):
             f"head. Received: {type(model).__name__}"
         ) from error
     while not any(output is each for each in inputs):
-        operation, node, _ = output._keras_history
+        operation, came_from = producer(output)
         if not isinstance(operation, HEAD) and operation.name != "head":
             break
-        output = operation._inbound_nodes[node].input_tensors[0]
+        output = came_from[0]
     if any(output is each for each in inputs):
         raise InputError(f"The model is nothing but a head: {model.name}")
     if len(output.shape) == 4:

@@ -7,6 +7,8 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+from hornbook.compat import all_layers
+
 NORMS = (
     layers.BatchNormalization,
     layers.LayerNormalization,
@@ -121,7 +123,7 @@ def _noise(model):
 def _record(model, x):
     """Every call of every layer in a forward pass, and what the model gives."""
     model(x, training=False)  # builds what is not yet
-    found = [model, *model._flatten_layers()]
+    found = all_layers(model)
     inner = {id(op): op for each in found for op in getattr(each, "operations", [])}
     inner |= {id(layer): layer for layer in found}
     calls = []

@@ -2,6 +2,7 @@
 
 from keras import layers
 
+from hornbook.compat import has_weight_decay
 from hornbook.zoo.doctor.finding import rule
 from hornbook.zoo.doctor.model_inspection import losses
 
@@ -25,7 +26,7 @@ def decay_on_biases(look):
         if len(v.shape) < 2 or v.name.endswith(NAMES_OF_NO_KERNEL)
     ]
     if getattr(optimizer, "weight_decay", None):
-        decayed = [v for v in small if optimizer._use_weight_decay(v)]
+        decayed = [v for v in small if has_weight_decay(optimizer, v)]
         if decayed:
             yield "", f"weight decay acts on {len(decayed)} biases, scales or offsets"
     penalised = [v.path for v in small if v.regularizer is not None]

@@ -10,12 +10,12 @@ import numpy as np
 
 from hornbook.files import atomic_write, write_json
 from hornbook.pages.figures import save_figure
-from hornbook.zoo.runs import figures
-from hornbook.zoo.finetune.arms import ARMS
 from hornbook.progress import Progress
+from hornbook.zoo.finetune.arms import ARMS
+from hornbook.zoo.finetune.train import train_arm
+from hornbook.zoo.runs import figures
 from hornbook.zoo.runs.run import draw_job_data, read_job_source
 from hornbook.zoo.runs.score import score
-from hornbook.zoo.finetune.train import train_arm
 
 SEEDS = 5
 BEST_KNOWN = "thaw"  # the arm that votes over crops and joins an ensemble

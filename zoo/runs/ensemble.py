@@ -5,8 +5,8 @@ import math
 import keras
 from keras import ops
 
-from hornbook.recipes.inference.ensemble import Ensemble
 from hornbook.errors import InputError
+from hornbook.recipes.inference.ensemble import Ensemble
 from hornbook.zoo.runs.config import MERGES
 from hornbook.zoo.runs.run import open_model, read_config
 

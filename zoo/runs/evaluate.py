@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import binomtest
 
+from hornbook.errors import InputError
 from hornbook.recipes.inference.voting_report import voting_report
 from hornbook.zoo.data.arrays.decode import read_image
 from hornbook.zoo.data.dataset import all_to_test, load_dataset, read_source
-from hornbook.errors import InputError
 from hornbook.zoo.runs.ensemble import check_runs, open_ensemble
 from hornbook.zoo.runs.run import open_model
 
@@ -122,8 +122,12 @@ def _test_examples(configs, spec, skip_unreadable):
     shape = {"size": size, "channels": config["channels"]}
     if spec is None or spec in specs:
         spec = spec or config["data"]
-        skip_unreadable = skip_unreadable or any(each["skip_unreadable"] for each in configs)
-        dataset = load_dataset(spec, **shape, seed=config["seed"], skip_unreadable=skip_unreadable)
+        skip_unreadable = skip_unreadable or any(
+            each["skip_unreadable"] for each in configs
+        )
+        dataset = load_dataset(
+            spec, **shape, seed=config["seed"], skip_unreadable=skip_unreadable
+        )
         classes, examples = dataset.classes, dataset.test
     else:
         found = read_source(spec, **shape, skip_unreadable=skip_unreadable)

@@ -4,17 +4,15 @@ Each function draws one `matplotlib.figure.Figure` in the style of
 `hornbook.pages.figures`, whose `save_figure` writes it.
 """
 
-import itertools
 import textwrap
 import unicodedata
 
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap, PowerNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
-from hornbook.pages.figures import BAND, BLUE, GREEN, INK, ORANGE, QUIET, styled
+from hornbook.pages.figures import BLUE, GREEN, ORANGE, QUIET, styled
 
 BLUES = LinearSegmentedColormap.from_list("blues", ["#dcecf6", BLUE, "#003a5c"])
 ORANGES = LinearSegmentedColormap.from_list("oranges", ["#fce8dc", ORANGE])

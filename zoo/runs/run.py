@@ -14,9 +14,9 @@ import numpy as np
 
 from hornbook.errors import InputError
 from hornbook.files import atomic_write, write_json
-from hornbook.zoo.runs.config import Job
 from hornbook.progress import Progress
 from hornbook.zoo.backbones.shipped_weights import read_card, weight_ids, weights_path
+from hornbook.zoo.runs.config import Job
 
 MARGIN = 4  # pixels around a crop of 32
 PIECES = ("config.json", "model.keras", "metrics.json", "history.csv")
@@ -358,7 +358,10 @@ def draw(folder, history, dataset, confusion, probabilities):
 
 def write_history(path, rows):
     """Writes one line an epoch; what was not measured is left empty."""
-    with atomic_write(path) as new, open(new, "w", newline="", encoding="utf-8") as file:
+    with (
+        atomic_write(path) as new,
+        open(new, "w", newline="", encoding="utf-8") as file,
+    ):
         writer = csv.DictWriter(file, HISTORY, restval="", extrasaction="ignore")
         writer.writeheader()
         writer.writerows(rows)

@@ -7,7 +7,10 @@ from hornbook.errors import InputError
 from hornbook.zoo.backbones import open_backbone
 from hornbook.zoo.backbones.from_keras_file import cut_head
 from hornbook.zoo.finetune.head import build_head
-from hornbook.zoo.finetune.inference_model import build_classifier, build_inference_model
+from hornbook.zoo.finetune.inference_model import (
+    build_classifier,
+    build_inference_model,
+)
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype="uint8")
 

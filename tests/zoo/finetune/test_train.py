@@ -8,6 +8,10 @@ from hornbook.errors import InputError
 from hornbook.zoo.backbones.shipped_weights import load_backbone
 from hornbook.zoo.finetune.arms import ARMS, Arm, Phase, head_then_all
 from hornbook.zoo.finetune.head import build_head
+from hornbook.zoo.finetune.inference_model import (
+    build_classifier,
+    build_inference_model,
+)
 from hornbook.zoo.finetune.train import (
     LossNotFinite,
     build_view,
@@ -17,7 +21,6 @@ from hornbook.zoo.finetune.train import (
     make_deterministic,
     train_arm,
 )
-from hornbook.zoo.finetune.inference_model import build_classifier, build_inference_model
 
 BACKBONE = "glyphnet.letters_rgb"
 

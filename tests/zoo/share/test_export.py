@@ -12,7 +12,10 @@ import pytest
 from hornbook.errors import InputError
 from hornbook.zoo.backbones import open_backbone
 from hornbook.zoo.finetune.head import build_head
-from hornbook.zoo.finetune.inference_model import build_classifier, build_inference_model
+from hornbook.zoo.finetune.inference_model import (
+    build_classifier,
+    build_inference_model,
+)
 from hornbook.zoo.share import export
 from hornbook.zoo.share.export import export_run, make_exportable
 
