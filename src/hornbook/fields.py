@@ -81,10 +81,10 @@ epochs=0
         allowed = f"one of {', '.join(choices)}"
         return self.any(default, help, choices.__contains__, allowed, kind=str, **more)
 
-    def switch(self, help: str, **more: Any) -> Any:
-        """False, or True where it is asked for."""
+    def switch(self, default: bool, help: str, **more: Any) -> Any:
+        """True or False."""
         return self.any(
-            False,
+            default,
             help,
             lambda value: isinstance(value, bool),
             "True or False",

@@ -112,8 +112,6 @@ def check_together(settings: "Settings") -> None:
     if settings.warmup_ratio and (callable(settings.learning_rate) or not named):
         other = "learning_rate" if named else "optimizer"
         _refuse_beside(settings, "warmup_ratio", other)
-    if settings.save_freq is not None and settings.backup_dir is None:
-        refuse("save_freq", "left out without a backup_dir", settings.save_freq)
     if settings.minutes is not None:
         for name in ("backup_dir", "gradient_accumulation_steps"):
             if getattr(settings, name) not in (None, 1):

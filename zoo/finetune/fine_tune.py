@@ -147,12 +147,8 @@ class Settings(Checked):
         kind=str,
         shown="none",
     )
-    random_crop: bool = _REGULARIZATION.any(
-        True,
-        "Train on random crops of pictures that are an eighth larger.",
-        lambda value: isinstance(value, bool),
-        "True or False",
-        kind=bool,
+    random_crop: bool = _REGULARIZATION.switch(
+        True, "Train on random crops of pictures that are an eighth larger."
     )
     epochs: int = _LENGTH.integer(
         10, "Epochs over all phases, each of steps_per_epoch batches.", low=1
@@ -208,7 +204,9 @@ class Settings(Checked):
     save_freq: int | None = _FILES.integer(
         None, "Steps between two states.", low=1, shown="an epoch"
     )
-    log_dir: Any = _FILES.any(None, "Folder for TensorBoard.")
+    log_dir: Any = _FILES.any(
+        None, "Folder for TensorBoard.", kind=str, shown="none"
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -68,11 +68,13 @@ def rate_curve(
         What `find_learning_rate` returns.
     """
     model = keras.Model(head.inputs, head.outputs)
-    before = model.get_weights()
+    before = [keras.ops.convert_to_numpy(each) for each in model.variables]
     optimizer = build_optimizer(settings, 1e-3, [])
     model.compile(optimizer, **task.compiled(settings.label_smoothing))
     with progress.stage("find rate") as update:
         curve = find_learning_rate(model, features.batches(settings.seed), verbose=0)
         update(len(curve.rates), total=len(curve.rates))
-    model.set_weights(before)
+    # Dropout's random state too, which `set_weights` leaves out.
+    for variable, value in zip(model.variables, before, strict=True):
+        variable.assign(value)
     return curve

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
+from hornbook.fields import refuse
 from hornbook.progress import Bars, Progress, in_notebook
 from hornbook.recipes.inference.recalibrate_batchnorm import recalibrate_batchnorm
 from hornbook.zoo.backbones.backbone import Backbone, batchnorms
@@ -61,6 +62,8 @@ def train_as_told(
     progress: Progress | None,
 ) -> FineTuned:
     """Does what `fine_tune` says."""
+    if settings.save_freq is not None and settings.backup_dir is None:
+        refuse("save_freq", "left out without a backup_dir", settings.save_freq)
     processes.join()
     if progress is None:
         shown = verbose in (1, 2, True) or (verbose == "auto" and in_notebook())
@@ -197,6 +200,8 @@ class Trainer:
                 features = self._features() if self.on_features else None
                 if self.learning_rate == "auto":
                     self._find_rate(features)
+                # The same from here on, however the rate was chosen.
+                make_deterministic(settings.seed)
                 if features is not None:
                     self._train_head(*features, clock)
                 self._train_all(clock)
@@ -247,7 +252,6 @@ class Trainer:
             self.head, self.task, features[0], self.settings, self.progress
         )
         self.learning_rate = self.tuned.learning_rate = rate
-        make_deterministic(self.settings.seed)
 
     def _train_head(self, features, validation, started):
         """The phase in which the whole backbone is frozen, on its features."""
