@@ -1,74 +1,119 @@
-"""Saying plainly that the disk is full, or that a model does not fit in memory."""
+"""Plain errors for a full disk and for a model that does not fit in memory."""
 
 import contextlib
 import errno
 import os
-
-from keras_tuner.errors import FatalError
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 from hornbook.errors import InputError
 
-FULL = [
+DISK_FULL_MESSAGES = [
     os.strerror(getattr(errno, name))
     for name in ("ENOSPC", "EDQUOT", "EFBIG")
     if hasattr(errno, name)
 ]
 
 
-class DiskFull(FatalError, InputError):
-    """The disk is full. No trial is to blame, and the search ends."""
+class DiskFull(InputError):
+    """The disk is full."""
 
 
 @contextlib.contextmanager
-def naming_full_disk(folder):
-    """Raises `DiskFull` where a file could not be written for want of room.
+def naming_full_disk(
+    folder: str | os.PathLike[str],
+    advice: str = "run it again",
+    error_class: type[DiskFull] = DiskFull,
+) -> Iterator[None]:
+    """Raises `DiskFull` when a file could not be written because the disk is full.
 
     Args:
-        folder: Where room has to be made.
+        folder: Path of the folder in which the user has to free space.
+        advice: What the user does once there is space, as an imperative.
+        error_class: `DiskFull` or a subclass of it to raise.
     """
     try:
         yield
     except DiskFull:
         raise
     except Exception as error:
-        # (HDF5 says it in the text of a RuntimeError, or of one on the way there.)
-        if any(reason in text for text in _texts(error) for reason in FULL):
-            raise DiskFull(
-                f"The disk is full ({error}). Make room where `{folder}` is and call "
-                "`search` again: it goes on where it was."
+        # HDF5 names the cause in the text of a RuntimeError, or of one in its chain.
+        messages = list(_messages(error))
+        if any(full in text for text in messages for full in DISK_FULL_MESSAGES):
+            raise error_class(
+                f"The disk is full ({error}). Free some space where `{folder}` is, "
+                f"then {advice}."
             ) from error
         raise
 
 
 @contextlib.contextmanager
-def naming_full_memory(forget):
-    """Raises a plain `MemoryError` where a model, or its batch, did not fit in memory.
+def naming_full_memory(release: Callable[[], object]) -> Iterator[None]:
+    """Raises a plain `MemoryError` when a model and its batch do not fit in memory.
 
     Args:
-        forget: Function that gives memory back, for the trials to come.
+        release: Function that frees memory, called before the error is raised.
     """
     try:
         yield
     except Exception as error:
         if not is_out_of_memory(error):
             raise
-        forget()
+        release()
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise MemoryError(
             f"the model, with its batch, does not fit in memory ({first})"
         ) from error
 
 
-def _texts(error):
-    while error is not None:
-        yield str(error)
-        error = error.__cause__ or error.__context__
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error of Python or of a backend reports too little memory.
 
+    Example:
 
-def is_out_of_memory(error):
-    """Whether an error says that memory does not suffice."""
+    >>> is_out_of_memory(RuntimeError("CUDA out of memory."))
+    True
+    >>> is_out_of_memory(ValueError("wrong shape"))
+    False
+    """
     names = {"ResourceExhaustedError", "OutOfMemoryError", "MemoryError"}
     words = ("RESOURCE_EXHAUSTED", "out of memory", "can't allocate memory")
     return bool(names & {kind.__name__ for kind in type(error).__mro__}) or any(
         word in str(error) for word in words
     )
+
+
+def check_room(model: Any, folder: str | os.PathLike[str]) -> None:
+    """Raises `OSError` if a disk has no room for a model's weights and state.
+
+    Call it before saving: HDF5 aborts the process when the disk is full.
+
+    Args:
+        model: A `keras.Model`. The variables of its optimizer count too.
+        folder: Path of an existing folder on the disk.
+
+    Raises:
+        OSError: With `errno.ENOSPC`, if there is too little room.
+    """
+    import keras
+
+    # A model that was never compiled has no attribute `optimizer`.
+    optimizer = getattr(model, "optimizer", None)
+    variables = [*model.variables, *(optimizer.variables if optimizer else ())]
+    size = sum(keras.ops.convert_to_numpy(v).nbytes for v in variables)
+    size += 2**16 + 2**12 * len(variables)  # What HDF5 adds.
+    if not hasattr(os, "posix_fallocate"):
+        if shutil.disk_usage(folder).free < size:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
+        return
+    with tempfile.TemporaryFile(dir=Path(folder)) as file:
+        os.posix_fallocate(file.fileno(), 0, size)
+
+
+def _messages(error: BaseException | None) -> Iterator[str]:
+    while error is not None:
+        yield str(error)
+        error = error.__cause__ or error.__context__

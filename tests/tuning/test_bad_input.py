@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-import os
+import pickle
 import subprocess
 
 import keras
@@ -12,7 +12,8 @@ import pytest
 
 from hornbook import tuning
 from hornbook.errors import InputError
-from hornbook.resource_errors import DiskFull, naming_full_disk, naming_full_memory
+from hornbook.resource_errors import DiskFull
+from hornbook.tuning.search.tuner import FatalDiskFull
 
 RANDOM = np.random.default_rng(0)
 X = RANDOM.normal(size=(40, 4)).astype("float32")
@@ -98,28 +99,6 @@ class TestMemory:
         assert statuses(tuner) == ["COMPLETED", "FAILED"]
         assert "does not fit in memory" in capsys.readouterr().out
 
-    @pytest.mark.parametrize(
-        "error",
-        [
-            MemoryError(),
-            type("ResourceExhaustedError", (Exception,), {})("OOM when allocating\nx"),
-            RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1 bytes."),
-            RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"),
-        ],
-    )
-    def test_backends_words_for_it(self, error):
-        forgotten = []
-        with (
-            pytest.raises(MemoryError, match="does not fit"),
-            naming_full_memory(lambda: forgotten.append(True)),
-        ):
-            raise error
-        assert forgotten
-
-    def test_other_errors_pass(self):
-        with pytest.raises(ValueError, match="other"), naming_full_memory(None):
-            raise ValueError("other")
-
 
 class TestNaN:
     def test_fails_the_trial_and_says_so(self, tmp_path, capsys):
@@ -184,17 +163,11 @@ class TestDisk:
                 assert tuner.oracle.trials[name].score == trial.score
                 assert trial.status == "COMPLETED"
 
-    def test_it_is_bad_input_and_no_trials_fault(self):
-        assert issubclass(DiskFull, InputError)
-        assert issubclass(DiskFull, keras_tuner.errors.FatalError)
-
-    def test_words_of_hdf5(self):
-        text = f"Can't close file (errno = 28, '{os.strerror(28)}')"
-        with pytest.raises(DiskFull, match="/here"), naming_full_disk("/here"):
-            try:
-                raise OSError(text)
-            except OSError:
-                raise RuntimeError("cannot go on")  # noqa: B904
+    def test_it_ends_the_search_in_whichever_process_it_is_found(self):
+        error = FatalDiskFull("The disk is full.")
+        assert isinstance(error, DiskFull)
+        assert isinstance(error, keras_tuner.errors.FatalError)
+        assert isinstance(pickle.loads(pickle.dumps(error)), FatalDiskFull)
 
 
 class TestSpace:

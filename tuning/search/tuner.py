@@ -12,11 +12,11 @@ from pathlib import Path
 
 import keras
 import keras_tuner
-from keras_tuner.errors import FailedTrialError, FatalTypeError
+from keras_tuner.errors import FailedTrialError, FatalError, FatalTypeError
 
 from hornbook.errors import InputError
 from hornbook.files import write_json
-from hornbook.resource_errors import naming_full_disk, naming_full_memory
+from hornbook.resource_errors import DiskFull, naming_full_disk, naming_full_memory
 from hornbook.tuning.executors import driver
 from hornbook.tuning.search import project
 from hornbook.tuning.trials.cross_validation import check_folds
@@ -32,6 +32,13 @@ WORKERS = (
     "dies. Unset {names}, and pass `executor=hornbook.tuning.Pool(workers=4)` to run "
     "trials side by side on this machine, or `hornbook.tuning.Ray(address)` on several."
 )
+
+
+SEARCH_AGAIN = "call `search` again: it goes on where it was"
+
+
+class FatalDiskFull(FatalError, DiskFull):
+    """Ends the search: keras-tuner would count any other error against the trial."""
 
 
 class Tuner(keras_tuner.Tuner):
@@ -198,7 +205,11 @@ class Tuner(keras_tuner.Tuner):
         self._search_arguments = args, kwargs
         if not self._is_customised():
             check_folds(self._rules["folds"], args, **kwargs)
-        with naming_full_disk(self.project_dir), self._writing(), collecting():
+        with (
+            naming_full_disk(self.project_dir, SEARCH_AGAIN),
+            self._writing(),
+            collecting(),
+        ):
             if self._population is not None:
                 search_together(self, self._population, args, kwargs)
             elif self._executor is None:
@@ -276,7 +287,7 @@ class Tuner(keras_tuner.Tuner):
 
     def _run_and_update_trial(self, trial, *args, **kwargs):
         with (
-            naming_full_disk(self.project_dir),
+            naming_full_disk(self.project_dir, SEARCH_AGAIN, FatalDiskFull),
             naming_full_memory(self.runner.forget),
         ):
             results = self.run_trial(trial, *args, **kwargs)

@@ -1,9 +1,5 @@
 """What a trial leaves on disk: its weights, and the state to go on from."""
 
-import errno
-import os
-import shutil
-import tempfile
 import time
 from pathlib import Path
 
@@ -11,6 +7,7 @@ import keras
 
 from hornbook.files import atomic_write
 from hornbook.recipes.callbacks.full_state import FullState
+from hornbook.resource_errors import check_room
 
 
 class ScoredWeights(keras.callbacks.Callback):
@@ -61,22 +58,6 @@ def save_weights(model, path):
     check_room(model, Path(path).parent)
     with atomic_write(path) as new:
         model.save_weights(new)
-
-
-def check_room(model, folder):
-    """Raises `OSError` if a disk has no room for a model's weights and state.
-
-    To be asked first: HDF5 brings the process down when a disk is full.
-    """
-    variables = model.variables + (model.optimizer.variables if model.optimizer else [])
-    size = sum(keras.ops.convert_to_numpy(v).nbytes for v in variables)
-    size += 2**16 + 2**12 * len(variables)  # What HDF5 adds.
-    if not hasattr(os, "posix_fallocate"):
-        if shutil.disk_usage(folder).free < size:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
-        return
-    with tempfile.TemporaryFile(dir=folder) as file:
-        os.posix_fallocate(file.fileno(), 0, size)
 
 
 class TrialState(FullState):
