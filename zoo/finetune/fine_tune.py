@@ -204,9 +204,7 @@ class Settings(Checked):
     save_freq: int | None = _FILES.integer(
         None, "Steps between two states.", low=1, shown="an epoch"
     )
-    log_dir: Any = _FILES.any(
-        None, "Folder for TensorBoard.", kind=str, shown="none"
-    )
+    log_dir: Any = _FILES.any(None, "Folder for TensorBoard.", kind=str, shown="none")
 
     def __post_init__(self) -> None:
         super().__post_init__()

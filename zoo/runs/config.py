@@ -1,7 +1,7 @@
 """What a run is asked to do: data, settings and test, as they stand in config.json."""
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -48,7 +48,9 @@ class DataOptions(Checked):
         low=1,
         shown="all; 5 of the embedded data",
     )
-    skip_unreadable: bool = _DATA.switch(False, "Go on without files that can't be read.")
+    skip_unreadable: bool = _DATA.switch(
+        False, "Go on without files that can't be read."
+    )
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ PARTS = {"data": DataOptions, "training": Settings, "test": TestOptions}
 
 def fields_of_a_run() -> list[dataclasses.Field]:
     """The fields of all parts of a run: its flags and the lines of its config.json."""
-    return [field for part in PARTS.values() for field in dataclasses.fields(part)]
+    return [each for part in PARTS.values() for each in dataclasses.fields(part)]
 
 
 @dataclass(frozen=True)
@@ -92,9 +94,9 @@ class RunConfig:
     ('folder:flowers', 3, 'mean')
     """
 
-    data: DataOptions = DataOptions()
-    training: Settings = Settings()
-    test: TestOptions = TestOptions()
+    data: DataOptions = field(default_factory=DataOptions)
+    training: Settings = field(default_factory=Settings)
+    test: TestOptions = field(default_factory=TestOptions)
     processes: int = 1
 
     @classmethod
@@ -104,12 +106,12 @@ class RunConfig:
         Raises:
             InputError: if a name is unknown or a value makes no sense.
         """
-        known = [field.name for field in fields_of_a_run()]
+        known = [each.name for each in fields_of_a_run()]
         if unknown := [name for name in options if name not in known]:
             raise InputError(unknown_setting(unknown[0], known))
         parts = {}
         for key, part in PARTS.items():
-            names = {field.name for field in dataclasses.fields(part)}
+            names = {each.name for each in dataclasses.fields(part)}
             parts[key] = part.of({k: v for k, v in options.items() if k in names})
         return cls(**parts, processes=processes)
 
@@ -117,10 +119,10 @@ class RunConfig:
         """The lines of config.json: what a flag can say."""
         lines: dict[str, Any] = {}
         for part in (self.data, self.training, self.test):
-            for field in dataclasses.fields(part):
-                if field.metadata["kind"] is not None:
-                    value = getattr(part, field.name)
-                    lines[field.name] = str(value) if isinstance(value, Path) else value
+            for each in dataclasses.fields(part):
+                if each.metadata["kind"] is not None:
+                    value = getattr(part, each.name)
+                    lines[each.name] = str(value) if isinstance(value, Path) else value
         return {**lines, "processes": self.processes}
 
     @classmethod
@@ -131,7 +133,9 @@ class RunConfig:
             KeyError: if a line is missing.
             InputError: if a value makes no sense.
         """
-        names = [f.name for f in fields_of_a_run() if f.metadata["kind"] is not None]
+        names = [
+            each.name for each in fields_of_a_run() if each.metadata["kind"] is not None
+        ]
         return cls.of({name: config[name] for name in names}, config["processes"])
 
     def with_training(self, **changes: Any) -> Self:

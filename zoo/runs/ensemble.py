@@ -1,6 +1,9 @@
 """Several finished runs as one model."""
 
 import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import keras
 from keras import ops
@@ -8,16 +11,23 @@ from keras import ops
 from hornbook.errors import InputError
 from hornbook.recipes.inference.ensemble import Ensemble
 from hornbook.zoo.runs.config import MERGES
-from hornbook.zoo.runs.run import open_model, read_config
+from hornbook.zoo.runs.load import load_run
+from hornbook.zoo.runs.records import read_config
 
 
-def open_ensemble(folders, merge="mean", weights=None):
+def open_ensemble(
+    folders: Sequence[str | Path],
+    merge: str = "mean",
+    weights: Sequence[float] | None = None,
+    safe_mode: bool = True,
+) -> keras.Model:
     """Opens finished runs as one model, each with its own preprocessing inside.
 
     Args:
         folders: Two or more finished run folders, of the same classes in any order.
         merge: How their probabilities become one, as for `Ensemble`.
         weights: One number for each run, of any sum, or None for equal ones.
+        safe_mode: Whether to refuse models that carry code.
 
     Returns:
         A `keras.Model` from uint8 `(batch, height, width, channels)`, of any one size,
@@ -26,7 +36,7 @@ def open_ensemble(folders, merge="mean", weights=None):
     Raises:
         InputError: before any model is opened, if the runs can't vote together or an
             argument makes no sense; and if a run is not finished or its file is
-            damaged.
+            damaged, or carries code.
     """
     configs = check_runs(folders)
     if len(configs) < 2:
@@ -44,9 +54,9 @@ def open_ensemble(folders, merge="mean", weights=None):
             f"weights must be {len(configs)} numbers, one for each run, none negative "
             f"and not all zero. Received: weights={weights}"
         )
-    classes, channels = configs[0]["classes"], configs[0]["channels"]
+    classes, channels = configs[0]["class_names"], configs[0]["channels"]
     members = [
-        _in_order(open_model(folder)[0], config["classes"], classes)
+        _in_order(load_run(folder, safe_mode)[0], config["class_names"], classes)
         for folder, config in zip(folders, configs, strict=True)
     ]
     pictures = keras.Input((None, None, channels), dtype="uint8", name="picture")
@@ -54,7 +64,7 @@ def open_ensemble(folders, merge="mean", weights=None):
     return keras.Model(pictures, ensemble(pictures), name="ensemble")
 
 
-def check_runs(folders):
+def check_runs(folders: Sequence[str | Path]) -> list[dict[str, Any]]:
     """The configs of runs that answer the same question on the same pictures.
 
     Args:
@@ -66,13 +76,13 @@ def check_runs(folders):
     Raises:
         InputError: if a run is named twice, or runs differ in classes or channels.
     """
-    if len({folder.resolve() for folder in folders}) < len(folders):
+    if len({Path(folder).resolve() for folder in folders}) < len(folders):
         names = ", ".join(map(str, folders))
         raise InputError(f"Each run can be named only once. Received: {names}")
     configs = [read_config(folder) for folder in folders]
     first = configs[0]
     for folder, config in zip(folders, configs, strict=True):
-        if set(config["classes"]) != set(first["classes"]):
+        if set(config["class_names"]) != set(first["class_names"]):
             raise InputError(
                 f"The runs must have the same classes: {folders[0]} has "
                 f"{', '.join(first['classes'])}; {folder} has "

@@ -1,66 +1,45 @@
-"""Using a finished run: predictions for files, a score on other data."""
+"""Scores finished runs, and their ensemble, on pictures they were not trained on."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from scipy.stats import binomtest
 
 from hornbook.errors import InputError
 from hornbook.recipes.inference.voting_report import voting_report
-from hornbook.zoo.data.arrays.decode import read_image
+from hornbook.stats import wilson_interval
 from hornbook.zoo.data.dataset import all_to_test, load_dataset, read_source
 from hornbook.zoo.runs.ensemble import check_runs, open_ensemble
-from hornbook.zoo.runs.run import open_model
+from hornbook.zoo.runs.load import load_run
 
 
-def predict_files(folder, paths, top=3):
-    """The most probable classes of pictures.
-
-    Args:
-        folder: A finished run folder.
-        paths: Paths of picture files, of any sizes.
-        top: How many classes to name for each.
-
-    Returns:
-        List of `{"image": path, "top": [{"class": ..., "probability": ...}, ...]}`.
-
-    Raises:
-        InputError: if the run or a picture can't be read.
-    """
-    model, config = open_model(folder)
-    pictures = [read_image(path, config["channels"]) for path in paths]
-    results = []
-    for path, picture in zip(paths, pictures, strict=True):
-        probabilities = np.asarray(model(picture[None], training=False))[0]
-        best = np.argsort(-probabilities, kind="stable")[:top]
-        named = [
-            {"class": config["classes"][k], "probability": float(probabilities[k])}
-            for k in best
-        ]
-        results.append({"image": str(path), "top": named})
-    return results
-
-
-def evaluate_run(folder, spec=None, skip_unreadable=False):
+def evaluate_run(
+    folder: str | Path,
+    spec: str | None = None,
+    skip_unreadable: bool = False,
+    safe_mode: bool = True,
+) -> dict[str, Any]:
     """Scores one finished run, as `evaluate_runs` does several.
 
     Returns:
         Dict with `data`, `count`, `correct`, `accuracy` and Wilson's 95 % `interval`.
     """
-    result = evaluate_runs([folder], spec, skip_unreadable)
+    result = evaluate_runs([folder], spec, skip_unreadable, safe_mode=safe_mode)
     [run] = result["runs"]
     del run["run"]
     return {"data": result["data"], "count": result["count"], **run}
 
 
 def evaluate_runs(
-    folders,
-    spec=None,
-    skip_unreadable=False,
-    ensemble=False,
-    merge="mean",
-    weights=None,
-):
+    folders: Sequence[str | Path],
+    spec: str | None = None,
+    skip_unreadable: bool = False,
+    ensemble: bool = False,
+    merge: str = "mean",
+    weights: Sequence[float] | None = None,
+    safe_mode: bool = True,
+) -> dict[str, Any]:
     """Scores finished runs, and their ensemble, on pictures they were not trained on.
 
     The ensemble is compared with each of its members. To choose the best of them by
@@ -74,6 +53,7 @@ def evaluate_runs(
         ensemble: Whether to test them as one model too.
         merge: How its members' probabilities become one.
         weights: One number for each run, or None for equal ones.
+        safe_mode: Whether to refuse a model that carries code.
 
     Returns:
         Dict with `data`, `count`, `runs` and `ensemble`. Each run has `run`, `correct`,
@@ -86,13 +66,13 @@ def evaluate_runs(
     """
     folders = [Path(folder) for folder in folders]
     configs = check_runs(folders)
-    voter = open_ensemble(folders, merge, weights) if ensemble else None
-    models = [open_model(folder)[0] for folder in folders]
+    voter = open_ensemble(folders, merge, weights, safe_mode) if ensemble else None
+    models = [load_run(folder, safe_mode)[0] for folder in folders]
     spec, images, labels = _test_examples(configs, spec, skip_unreadable)
 
     def guess(model, config):
         best = model.predict(images, batch_size=50, verbose=0).argmax(axis=1)
-        return np.array(config["classes"])[best]
+        return np.array(config["class_names"])[best]
 
     guesses = [guess(*pair) for pair in zip(models, configs, strict=True)]
     runs = [
@@ -118,7 +98,7 @@ def _test_examples(configs, spec, skip_unreadable):
             "The runs are of different data; say by --data on which to test them. "
             f"Received: {', '.join(sorted(specs))}"
         )
-    size = max(each["image_size"] for each in configs)
+    size = max(each["picture_size"] for each in configs)
     shape = {"size": size, "channels": config["channels"]}
     if spec is None or spec in specs:
         spec = spec or config["data"]
@@ -132,7 +112,7 @@ def _test_examples(configs, spec, skip_unreadable):
     else:
         found = read_source(spec, **shape, skip_unreadable=skip_unreadable)
         classes, examples = found.classes, all_to_test(found)
-    known = config["classes"]
+    known = config["class_names"]
     if unknown := [name for name in classes if name not in known]:
         raise InputError(
             f"The model does not know {', '.join(unknown)}; it knows "
@@ -143,9 +123,5 @@ def _test_examples(configs, spec, skip_unreadable):
 
 def _score(right):
     correct, count = int(right.sum()), len(right)
-    interval = binomtest(correct, count).proportion_ci(method="wilson")
-    return {
-        "correct": correct,
-        "accuracy": correct / count,
-        "interval": [float(interval.low), float(interval.high)],
-    }
+    interval = list(wilson_interval(correct, count))
+    return {"correct": correct, "accuracy": correct / count, "interval": interval}

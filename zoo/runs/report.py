@@ -5,17 +5,22 @@ Sentences that judge (is the lead real, did the voting help) are computed here.
 """
 
 import base64
-import csv
 import json
 from pathlib import Path
 from statistics import fmean, stdev
 
 import numpy as np
-from scipy.stats import binomtest
 
 from hornbook.errors import InputError
 from hornbook.files import atomic_write
 from hornbook.pages.page import environment, percent, plural
+from hornbook.stats import wilson_interval
+from hornbook.zoo.runs.records import (
+    HISTORY,
+    read_config,
+    read_history,
+    read_metrics,
+)
 
 NEEDED = (
     "config.json",
@@ -36,7 +41,7 @@ PARTS = {
 MOST_CONFUSIONS = 8
 
 
-def write_report(folder):
+def write_report(folder: str | Path) -> Path:
     """Writes `report.html` into a run folder, from what else is there.
 
     Args:
@@ -54,18 +59,22 @@ def write_report(folder):
 
     >>> write_report("no/such/run")
     Traceback (most recent call last):
-    hornbook.errors.InputError: There is no run folder no/such/run.
+    hornbook.errors.InputError: There is no such run folder. Received: no/such/run
     """
     from hornbook.zoo.doctor.from_path import diagnose_run  # it imports Keras
 
     folder = Path(folder)
     _check(folder)
-    config = _read_json(folder / "config.json")
-    metrics = _read_json(folder / "metrics.json")
+    config, metrics = read_config(folder), read_metrics(folder)
     compare = None
     if (folder / "compare.json").is_file():
-        compare = _read_json(folder / "compare.json")
-    history = _read_history(folder / "history.csv")
+        try:
+            compare = json.loads((folder / "compare.json").read_text("utf-8"))
+        except ValueError as error:
+            raise InputError(
+                f"The comparison can't be read ({error}): {folder / 'compare.json'}"
+            ) from error
+    history = read_history(folder / HISTORY)
 
     pages = environment(Path(__file__).parent)
     pages.filters["repr"] = repr
@@ -80,7 +89,7 @@ def write_report(folder):
         summary=_summary(config, metrics),
         voting=_voting(metrics["test"]["voted"]),
         diagnosis=diagnose_run(folder),
-        confusions=_confusions(metrics["confusion"], config["classes"]),
+        confusions=_confusions(metrics["confusion"], config["class_names"]),
         verdict=compare and verdict(compare["arms"]),
         parts=_parts(metrics["seconds"]),
         folder=str(folder),
@@ -94,7 +103,7 @@ def write_report(folder):
 
 def _check(folder):
     if not folder.is_dir():
-        raise InputError(f"There is no run folder {folder}.")
+        raise InputError(f"There is no such run folder. Received: {folder}")
     needed = list(NEEDED)
     if (folder / "compare.json").is_file():
         needed.append("comparison.png")
@@ -103,33 +112,11 @@ def _check(folder):
         raise InputError(f"The run folder {folder} lacks {', '.join(missing)}.")
 
 
-def _read_json(path):
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{path} is damaged: {error}.") from error
-
-
-def _read_history(path):
-    with open(path, newline="", encoding="utf-8") as file:
-        return [
-            {
-                key: text if key == "phase" else _number(text)
-                for key, text in row.items()
-            }
-            for row in csv.DictReader(file)
-        ]
-
-
-def _number(text):
-    return float(text) if text else None
-
-
 def _data_uri(path):
     return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
 
 
-def verdict(arms):
+def verdict(arms: list[dict]) -> str:
     """Which arm of a comparison is best, and whether its lead exceeds its spread.
 
     The best arm is held against the next best seed by seed, since what a seed does to
@@ -192,11 +179,13 @@ def _summary(config, metrics):
         for phase, epochs in metrics["epochs_run"].items()
     ]
     if "all" in metrics["epochs_run"]:
-        phases[-1] += f" at {config['backbone_rate']:g} of the head's rate"
+        phases[-1] += (
+            f" at {config['backbone_lr_multiplier']:g} of the head's learning rate"
+        )
     return (
         f"{config['backbone']} was fine-tuned on {config['data']} with "
         f"{plural(labels, 'label') + ' a class' if labels else 'all labels'} "
-        f"({counts['train']:,} pictures, {len(config['classes']):,} classes): "
+        f"({counts['train']:,} pictures, {len(config['class_names']):,} classes): "
         f"{', then '.join(phases)}; {_end(config, metrics)}."
     )
 
@@ -216,11 +205,10 @@ def _scores(metrics):
     single, voted = metrics["test"]["single"], metrics["test"]["voted"]
     rows = [{"title": "Single view", **single}]
     if voted:
-        title = f"{voted['views']} views, merged by {voted['merge']}"
+        title = f"{voted['crops']} crops, merged by {voted['merge']}"
         rows.append({"title": title, **voted})
     for row in rows:
-        test = binomtest(row["correct"], total)
-        row["interval"] = test.proportion_ci(method="wilson")
+        row["interval"] = wilson_interval(row["correct"], total)
     return rows
 
 

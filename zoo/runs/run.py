@@ -1,109 +1,146 @@
-"""A run folder: made, filled, resumed, read again."""
+"""A run: its folder made, its training done or resumed, its test written down."""
 
-import csv
-import dataclasses
 import functools
 import hashlib
-import json
-import platform
 import time
-from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from hornbook.errors import InputError
-from hornbook.files import atomic_write, write_json
+from hornbook.files import atomic_write, sha256, write_json
 from hornbook.progress import Progress
-from hornbook.zoo.backbones.shipped_weights import read_card, weight_ids, weights_path
-from hornbook.zoo.runs.config import Job
-
-MARGIN = 4  # pixels around a crop of 32
-PIECES = ("config.json", "model.keras", "metrics.json", "history.csv")
-HISTORY = (
-    *("phase", "epoch", "loss", "accuracy", "val_loss", "val_accuracy"),
-    *("learning_rate", "seconds"),
+from hornbook.run_folder import check_new_folder, versions
+from hornbook.zoo.data.arrays.examples import Found
+from hornbook.zoo.data.dataset import Dataset, draw_dataset, read_source
+from hornbook.zoo.finetune import processes
+from hornbook.zoo.finetune.views import picture_size
+from hornbook.zoo.runs.config import RunConfig
+from hornbook.zoo.runs.records import (
+    CONFIG,
+    HISTORY,
+    METRICS,
+    MODEL,
+    is_complete,
+    read_config,
+    read_metrics,
+    write_history,
 )
 
 
-def free_folder(parent="runs"):
-    """The first of runs/1, runs/2, ... that is not there yet."""
-    number = 1
-    while (Path(parent) / str(number)).exists():
-        number += 1
-    return Path(parent) / str(number)
+def run(
+    options: dict[str, Any],
+    folder: str | Path,
+    command: str = "",
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Does what `hornbook finetune` does: reads, trains, tests, writes the report.
+
+    Args:
+        options: The names and values of the flags, such as
+            `{"data": "folder:flowers", "epochs": 5}`.
+        folder: Path of the run folder; must be absent or empty.
+        command: What the user typed, for the record.
+        progress: A `Progress`; silent by default.
+
+    Returns:
+        Dict as in metrics.json.
+
+    Raises:
+        InputError: before anything is written, if the run can't be done.
+    """
+    config = RunConfig.of(options)
+    config, dataset = create(config, folder, command, progress)
+    return _finish(folder, config, dataset, progress)
+
+
+def resume(folder: str | Path, progress: Progress | None = None) -> dict[str, Any]:
+    """Goes on with a run that was stopped, to the same bits.
+
+    Args:
+        folder: Path of the run folder.
+        progress: A `Progress`; silent by default.
+
+    Returns:
+        Dict as in metrics.json.
+
+    Raises:
+        InputError: if the run can't be resumed exactly.
+    """
+    config, dataset = reopen(folder, progress)
+    return _finish(folder, config, dataset, progress)
+
+
+def _finish(folder, config, dataset, progress):
+    from hornbook.zoo.runs.report import write_report
+
+    if is_complete(folder):
+        metrics = read_metrics(folder)
+    else:
+        metrics = execute(folder, config, dataset, progress)
+    write_report(folder)
+    return metrics
 
 
 @functools.cache
-def backbone_facts(backbone_id):
-    """The height and the channels of what a backbone takes, and its weights' hash.
+def backbone_facts(backbone_id: str) -> tuple[int, int, str, dict]:
+    """What a run needs to know of a backbone before its data are read.
+
+    Returns:
+        The side of its pictures, their channels, a hash of its weights, and its card.
 
     Raises:
         InputError: if there is no such backbone, its weights can't be had, or it takes
-            no pictures.
+            no pictures of one size.
     """
-    if backbone_id in weight_ids():
-        card = read_card(backbone_id)
-        weights_path(backbone_id)  # which compares the hash
-        height, _, channels = card["input_shape"]
-        return height, channels, card["sha256"]
     from hornbook.zoo.backbones.open_backbone import open_backbone
     from hornbook.zoo.finetune.feature_cache import fingerprint_model
+    from hornbook.zoo.finetune.training_data import takes_pictures
 
-    model = open_backbone(backbone_id).model
-    shape = model.input_shape
-    if not isinstance(shape, tuple) or len(shape) != 4 or None in shape[1:]:
+    backbone = open_backbone(backbone_id)
+    if not takes_pictures(backbone):
         raise InputError(
             f"The backbone takes no pictures of one size. Received: {backbone_id} of "
-            f"{shape}"
+            f"{backbone.model.input_shape}"
         )
-    return shape[1], shape[3], fingerprint_model(model)
+    shape, card = backbone.model.input_shape, backbone.card
+    weights_hash = card.get("sha256") or fingerprint_model(backbone.model)
+    return shape[1], shape[3], weights_hash, card
 
 
-def picture_size(crop):
-    """The side of the pictures that crops are cut from, in pixels.
-
-    Example:
-
-    >>> picture_size(32), picture_size(224)
-    (36, 252)
-    """
-    return crop + MARGIN * max(1, crop // 32)
-
-
-def read_job_source(job, progress=None):
-    """Reads the pictures that a job asks for, at the size its backbone wants.
+def read_pictures(config: RunConfig, progress: Progress | None = None) -> Found:
+    """Reads the pictures that a run asks for, at the size its backbone wants.
 
     Raises:
         InputError: if the data or the backbone can't be used.
     """
-    from hornbook.zoo.data.dataset import read_source
-
-    height, channels = backbone_facts(job.backbone)[:2]
+    side, channels = backbone_facts(config.data.backbone)[:2]
     with (progress or Progress()).stage("read") as update:
         return read_source(
-            job.data,
-            size=picture_size(height),
+            config.data.data,
+            size=picture_size(side) if config.training.random_crop else side,
             channels=channels,
-            skip_unreadable=job.skip_unreadable,
+            skip_unreadable=config.data.skip_unreadable,
             on_progress=lambda done, total: update(done, total=total),
         )
 
 
-def draw_job_data(job, found):
-    """Draws the job's labelled examples from what its source holds.
+def draw_examples(config: RunConfig, found: Found) -> Dataset:
+    """Draws the run's labelled examples from what its source holds.
 
     Raises:
         InputError: if there are too few.
     """
-    from hornbook.zoo.data.dataset import draw_dataset
-
     return draw_dataset(
-        job.data, found, labels_per_class=job.labels_per_class, seed=job.seed
+        config.data.data,
+        found,
+        labels_per_class=config.data.labels_per_class,
+        seed=config.training.seed,
     )
 
 
-def fingerprint(dataset):
+def fingerprint(dataset: Dataset) -> str:
     """A hash of the pictures and labels that a run trains and tests on."""
     digest = hashlib.sha256()
     for part in (dataset.train, dataset.validation, dataset.test):
@@ -114,179 +151,142 @@ def fingerprint(dataset):
     return digest.hexdigest()
 
 
-def create(job, folder, command, progress=None):
-    """Checks everything a job needs, then makes its run folder.
+def create(
+    config: RunConfig,
+    folder: str | Path,
+    command: str = "",
+    progress: Progress | None = None,
+) -> tuple[RunConfig, Dataset]:
+    """Checks everything a run needs, then makes its folder.
 
     Of several processes the first one makes it.
 
     Args:
-        job: A `Job`.
+        config: A `RunConfig`.
         folder: Path of the run folder; must be absent or empty.
         command: What the user typed, for the record.
         progress: A `Progress`; silent by default.
 
     Returns:
-        The job, with its rate found if it is "auto", and the data set.
+        The config, with what the backbone's card says where it said nothing, and the
+        data set.
 
     Raises:
-        InputError: before anything is written, if the job can't be done.
+        InputError: before anything is written, if the run can't be done.
     """
-    from hornbook.zoo.finetune import processes
+    from hornbook.zoo.finetune.distribution import find_devices
+    from hornbook.zoo.finetune.task import weights_by_number
+    from hornbook.zoo.finetune.trainer import with_card
 
     folder, writes = Path(folder), processes.is_first()
-    if writes and (folder.is_file() or (folder.is_dir() and any(folder.iterdir()))):
-        raise InputError(
-            f"The run folder is not empty; choose another --out, or go on with it by "
-            f"--resume. Received: {folder}"
-        )
-    crop, channels, weights_hash = backbone_facts(job.backbone)
-    if job.devices > 1 or job.processes > 1:
-        from hornbook.zoo.finetune.distribution import find_devices
-
-        find_devices(job.devices, job.batch_size)
-    dataset = draw_job_data(job, read_job_source(job, progress))
-    found = {}
-    if job.rate == "auto":
-        from hornbook.zoo.finetune.train import RATE_FOUND_BY, find_rate
-
-        rate = find_rate(dataset, job.backbone, job.batch_size, job.seed, progress)
-        job = dataclasses.replace(job, rate=rate)
-        found = {"rate_found_by": RATE_FOUND_BY}
+    if writes:
+        check_new_folder(folder)
+    side, channels, weights_hash, card = backbone_facts(config.data.backbone)
+    training = with_card(config.training, card)
+    config = config.with_training(**vars(training))
+    find_devices(training.devices, training.batch_size)
+    dataset = draw_examples(config, read_pictures(config, progress))
+    counts = dict.fromkeys(dataset.classes, 1)
+    weights_by_number(training.class_weight, dataset.classes, counts)
     if not writes:
-        return job, dataset
+        return config, dataset
     folder.mkdir(parents=True, exist_ok=True)
-    config = {
-        **_versions(),
+    lines = {
+        **versions("numpy"),
         "command": command,
-        **dataclasses.asdict(job),
-        **found,
+        **config.as_dict(),
         "weights_sha256": weights_hash,
         "data_sha256": fingerprint(dataset),
-        "classes": list(dataset.classes),
-        "image_size": picture_size(crop),
-        "crop": crop,
+        "class_names": list(dataset.classes),
+        "picture_size": dataset.train.images.shape[1],
+        "image_size": side,
         "channels": channels,
     }
-    write_json(folder / "config.json", config)
-    return job, dataset
+    write_json(folder / CONFIG, lines)
+    return config, dataset
 
 
-def _versions():
-    import keras
-
-    backend = keras.backend.backend()
-    packages = {name: version(name) for name in ("keras", backend, "numpy")}
-    packages["python"] = platform.python_version()
-    return {"hornbook": version("hornbook"), "backend": backend, "versions": packages}
-
-
-def read_config(folder):
-    """The config.json of a run folder.
+def reopen(
+    folder: str | Path, progress: Progress | None = None
+) -> tuple[RunConfig, Dataset]:
+    """The config and the data of a run to go on with.
 
     Raises:
-        InputError: if the folder or the file is not there, or is not a run's.
+        InputError: if the data or the weights are not what they were.
     """
-    path = Path(folder) / "config.json"
-    if not Path(folder).is_dir():
-        raise InputError(f"There is no such run folder: {folder}")
-    if not path.is_file():
-        raise InputError(f"The run folder has no config.json: {folder}")
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-        Job.from_config(config)
-        return config
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"The run's config.json can't be read: {path}") from error
-
-
-def is_complete(folder):
-    """Whether a run has come to its end: but for the report, metrics.json is last."""
-    return (Path(folder) / "metrics.json").is_file()
-
-
-def reopen(folder, progress=None):
-    """The job and the data of a run to go on with.
-
-    Raises:
-        InputError: if the data or the shipped weights are not what they were, or
-            several processes can't go on with it.
-    """
-    from hornbook.zoo.finetune import processes
-
-    config = read_config(folder)
-    job = Job.from_config(config)
-    if job.is_plain and processes.count() > 1:
-        raise InputError(
-            f"This run was begun by one process and trains in a way that can't be "
-            f"shared; go on with it in one. Received: {folder}"
-        )
-    dataset = draw_job_data(job, read_job_source(job, progress))
-    if fingerprint(dataset) != config["data_sha256"]:
+    lines = read_config(folder)
+    config = RunConfig.from_dict(lines)
+    dataset = draw_examples(config, read_pictures(config, progress))
+    if fingerprint(dataset) != lines["data_sha256"]:
         raise InputError(
             f"The data has changed since the run began, so it can't be resumed "
-            f"exactly; start a new run. Received: {job.data}"
+            f"exactly; start a new run. Received: {config.data.data}"
         )
-    if backbone_facts(job.backbone)[2] != config["weights_sha256"]:
+    if backbone_facts(config.data.backbone)[2] != lines["weights_sha256"]:
         raise InputError(
-            f"The shipped weights have changed since the run began; start a new run. "
-            f"Received: {job.backbone}"
+            f"The backbone's weights have changed since the run began; start a new "
+            f"run. Received: {config.data.backbone}"
         )
-    return job, dataset
+    return config, dataset
 
 
-def execute(folder, job, dataset, progress=None):
+def execute(
+    folder: str | Path,
+    config: RunConfig,
+    dataset: Dataset,
+    progress: Progress | None = None,
+) -> dict[str, Any] | None:
     """Trains, tests and writes everything but the report; goes on where it was.
 
     Several processes train; the first one does the rest.
 
     Args:
         folder: A run folder that `create` made.
-        job: Its job.
+        config: Its `RunConfig`.
         dataset: Its data.
         progress: A `Progress`; silent by default.
 
     Returns:
         The metrics, as in metrics.json; None for all but the first process.
     """
-    from hornbook.zoo.finetune import processes
-    from hornbook.zoo.finetune.fit_phase import LossNotFinite
+    from hornbook.zoo.finetune.callbacks import LossNotFinite
     from hornbook.zoo.finetune.inference_model import build_inference_model
     from hornbook.zoo.runs.score import score
 
-    folder = Path(folder)
-    progress = progress or Progress()
-    start = time.perf_counter()
-    size = dataset.train.images.shape[1]
-    writes = processes.is_first()
+    folder, progress = Path(folder), progress or Progress()
+    start, writes = time.perf_counter(), processes.is_first()
+    size, test_options = dataset.train.images.shape[1], config.test
 
     def save(classifier, name):
-        if not writes:
-            return
-        model = build_inference_model(classifier, size, job.views, job.merge)
-        with atomic_write(folder / name) as new:
-            model.save(new)
+        if writes:
+            model = build_inference_model(
+                classifier, size, test_options.test_crops, test_options.merge
+            )
+            with atomic_write(folder / name) as new:
+                model.save(new)
 
     try:
-        trained = train_job(job, dataset, folder / "state", progress)
+        tuned = train(config, dataset, folder / "state", progress)
     except LossNotFinite as error:
         save(error.classifier, "last_good.keras")
         raise InputError(
             f"{error}; the model after {error.epoch} good epochs of it is in "
-            f"{folder / 'last_good.keras'}. A lower rate may help. "
-            f"Received: rate={job.rate}"
+            f"{folder / 'last_good.keras'}. A lower learning rate may help. "
+            f"Received: learning_rate={config.training.learning_rate}"
         ) from error
     processes.leave()
     if not writes:
         return None
-    save(trained.classifier, "model.keras")
-    write_history(folder / "history.csv", trained.history)
+    save(tuned.classifier, MODEL)
+    write_history(folder / HISTORY, tuned.history)
+    seconds = dict(tuned.seconds)
     with progress.stage("test", 1) as update:
         clock = time.perf_counter()
-        test, probabilities = score(trained.classifier, dataset.test, job)
-        trained.seconds["test"] = time.perf_counter() - clock
+        tested, probabilities = score(tuned.classifier, dataset.test, test_options)
+        seconds["test"] = time.perf_counter() - clock
         update(1)
-    draw(folder, trained.history, dataset, test["confusion"], probabilities)
-    phases = [row["phase"] for row in trained.history]
+    _draw(folder, tuned.history, dataset, tested["confusion"], probabilities)
+    phases = [row["phase"] for row in tuned.history]
     validation = dataset.validation
     metrics = {
         "counts": {
@@ -296,104 +296,77 @@ def execute(folder, job, dataset, progress=None):
         },
         "stopping": "fixed budget" if validation is None else "early stopping",
         "epochs_run": {phase: phases.count(phase) for phase in dict.fromkeys(phases)},
-        **test,
-        "seconds": {**trained.seconds, "total": time.perf_counter() - start},
-        "notices": list(dataset.notices),
+        "kept": tuned.kept,
+        "learning_rate_found": tuned.learning_rate,
+        **tested,
+        "seconds": {**seconds, "total": time.perf_counter() - start},
+        "notices": [*dataset.notices, *tuned.notices],
+        "model_sha256": sha256(folder / MODEL),
     }
-    write_json(folder / "metrics.json", metrics)
+    write_json(folder / METRICS, metrics)
     return metrics
 
 
-def train_job(job, dataset, state=None, progress=None):
-    """Trains a job: the plain one as it was measured, any other by `fine_tune`.
+def train(
+    config: RunConfig,
+    dataset: Dataset,
+    state: Path | None = None,
+    progress: Progress | None = None,
+    backbone: Any = None,
+) -> Any:
+    """Trains what a run asks for, by `fine_tune`.
+
+    Args:
+        config: A `RunConfig`.
+        dataset: Its data.
+        state: Folder for the state of training, or None.
+        progress: A `Progress`; silent by default.
+        backbone: A `Backbone` in place of the run's, or None.
 
     Returns:
-        A `Trained`.
+        A `FineTuned`.
     """
-    if job.is_plain:
-        from hornbook.zoo.finetune.arms import head_then_all
-        from hornbook.zoo.finetune.train import train_arm
+    from hornbook.zoo.finetune.fine_tune import fine_tune
 
-        return train_arm(
-            head_then_all(job.backbone_rate, job.rate),
-            dataset,
-            job.backbone,
-            epochs=job.epochs,
-            batch_size=job.batch_size,
-            seed=job.seed,
-            augment=job.augment,
-            state=state,
-            progress=progress,
-        )
-    from hornbook.zoo.finetune.train_any import train_any
+    images, validation = dataset.train.images, dataset.validation
+    settings = vars(config.training)
+    if config.training.minutes is None:
+        settings = {**settings, "backup_dir": state}
+    # What does not fit in memory as pictures may not do so as features.
+    on_disk = state is not None and not isinstance(images, np.ndarray)
+    return fine_tune(
+        backbone or config.data.backbone,
+        (images, dataset.train.labels),
+        None if validation is None else (validation.images, validation.labels),
+        class_names=dataset.classes,
+        cache=str(state / "features") if on_disk else "memory",
+        verbose=0,
+        progress=progress,
+        **settings,
+    )
 
-    return train_any(job, dataset, state, progress)
 
-
-def draw(folder, history, dataset, confusion, probabilities):
+def _draw(folder, history, dataset, confusion, probabilities):
     """Draws the curves, the confusion matrix and the mistakes."""
+    from hornbook.pages.curves import draw_curves
     from hornbook.pages.figures import save_figure
-    from hornbook.zoo.runs import figures
+    from hornbook.zoo.runs.figures import draw_confusion, draw_mistakes
 
     test, classes = dataset.test, dataset.classes
     guesses = probabilities.argmax(axis=1)
     wrong = np.flatnonzero(guesses != test.labels)
-    mistakes = figures.draw_mistakes(
-        test.images[wrong],
-        test.labels[wrong],
-        guesses[wrong],
-        probabilities[wrong, guesses[wrong]],
-        classes,
-        [test.names[place] for place in wrong],
-    )
-    drawn = {
-        "curves": figures.draw_curves(history),
-        "confusion": figures.draw_confusion(np.asarray(confusion), classes),
-        "mistakes": mistakes,
+    figures = {
+        "curves": draw_curves(history),
+        "confusion": draw_confusion(np.asarray(confusion), classes),
+        "mistakes": draw_mistakes(
+            test.images[wrong],
+            test.labels[wrong],
+            guesses[wrong],
+            probabilities[wrong, guesses[wrong]],
+            classes,
+            [test.names[place] for place in wrong],
+        ),
     }
-    for name, figure in drawn.items():
+    for name, figure in figures.items():
         with atomic_write(folder / f"{name}.png") as new:
             save_figure(figure, new)
-
-
-def write_history(path, rows):
-    """Writes one line an epoch; what was not measured is left empty."""
-    with (
-        atomic_write(path) as new,
-        open(new, "w", newline="", encoding="utf-8") as file,
-    ):
-        writer = csv.DictWriter(file, HISTORY, restval="", extrasaction="ignore")
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def open_model(folder):
-    """The model and the config of a finished run.
-
-    Raises:
-        InputError: if a piece is missing, or the model file is damaged.
-    """
-    folder = Path(folder)
-    config = read_config(folder)
-    missing = [name for name in PIECES if not (folder / name).is_file()]
-    if missing:
-        raise InputError(
-            f"The run folder lacks {', '.join(missing)}; finish the run with "
-            f"`hornbook finetune --resume {folder}`."
-        )
-    import keras
-
-    import hornbook.recipes  # noqa: F401  (registers the layers that vote)
-
-    try:
-        return keras.models.load_model(folder / "model.keras"), config
-    except Exception as error:
-        raise InputError(
-            f"The model file is damaged and can't be opened: {folder / 'model.keras'} "
-            f"({type(error).__name__})"
-        ) from error
-
-
-def read_metrics(folder):
-    """The metrics.json of a run that has come to its end."""
-    return json.loads((Path(folder) / "metrics.json").read_text(encoding="utf-8"))

@@ -1,109 +1,71 @@
 """`hornbook finetune`, `evaluate` and `predict`: train, test, use."""
 
+import inspect
 import json
 import shlex
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from hornbook.cli.quiet import quiet
 from hornbook.errors import InputError
+from hornbook.fields import flag_type
+from hornbook.zoo.runs.config import DATA_FORMS, fields_of_a_run
 
-DATA = "folder:PATH (one folder a class), csv:FILE, tfds:NAME or npz:FILE"
 SHOWN = 20  # classes whose examples are counted on the screen
 Run = Annotated[Path, typer.Argument(help="A run folder, such as `runs/1`.")]
+Trust = Annotated[bool, typer.Option("--trust", help="Open a model that carries code.")]
 
 
-def register(app):
+def register(app: typer.Typer) -> None:
     """Adds the three commands."""
-    for command in (finetune, evaluate, predict):
+    for command in (with_flags(finetune), evaluate, predict):
         app.command(rich_help_panel="Fine-tuning")(command)
 
 
+def with_flags(command: Any) -> Any:
+    """Gives a command a flag for each field of a run, in place of its `**given`."""
+    signature = inspect.signature(command)
+    own = [
+        each
+        for each in signature.parameters.values()
+        if each.kind is not inspect.Parameter.VAR_KEYWORD
+    ]
+    flags = [
+        inspect.Parameter(
+            field.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=None,
+            annotation=_flag(field),
+        )
+        for field in fields_of_a_run()
+        if field.metadata["kind"] is not None
+    ]
+
+    def told(**given):
+        return command(**given)
+
+    told.__name__, told.__doc__ = command.__name__, command.__doc__
+    told.__signature__ = signature.replace(parameters=[*own, *flags])
+    told.__annotations__ = {each.name: each.annotation for each in [*own, *flags]}
+    return told
+
+
+def _flag(field):
+    """The flag of a field, with its default in the help."""
+    told = field.metadata
+    shown = told["shown"] or field.default
+    shown = str(shown).lower() if isinstance(shown, bool) else shown
+    option = typer.Option(
+        help=f"{told['help']} Default: {shown}.", rich_help_panel=told["group"]
+    )
+    return Annotated[flag_type(told["kind"]), option]
+
+
 def finetune(
-    data: Annotated[
-        str | None,
-        typer.Option(help=f"{DATA}. Default: the embedded digits over photographs."),
-    ] = None,
-    backbone: Annotated[
-        str | None,
-        typer.Option(
-            help="Any id of the zoo, such as keras/mobilenet_v2. Default: "
-            "glyphnet.letters_rgb (colour)."
-        ),
-    ] = None,
-    labels_per_class: Annotated[
-        int | None,
-        typer.Option(
-            help="Labelled examples of each class. Default: all; embedded: 5."
-        ),
-    ] = None,
-    epochs: Annotated[
-        int | None,
-        typer.Option(help="Over both phases, each of 30 batches or more. Default: 10."),
-    ] = None,
-    seed: Annotated[
-        int | None, typer.Option(help="Chooses examples and order. Default: 0.")
-    ] = None,
-    rate: Annotated[
-        str | None,
-        typer.Option(
-            help="Learning rate of the head, or auto: found on the training examples. "
-            "Default: 0.03; 0.001 for backbones other than glyphnet."
-        ),
-    ] = None,
-    backbone_rate: Annotated[
-        float | None,
-        typer.Option(
-            help="Multiple of it for all, after the head. Default: 0.1; 0 freezes."
-        ),
-    ] = None,
-    strategy: Annotated[
-        str | None,
-        typer.Option(
-            help="What is trained when: thaw (the head first, then all; the default), "
-            "probe (the head alone), full, gradual (block after block), layer_decay."
-        ),
-    ] = None,
-    batchnorm: Annotated[
-        str | None,
-        typer.Option(
-            help="BatchNorm in the backbone: frozen (the default), update (that of "
-            "thaw on glyphnet, where it was measured to be better) or recalibrate."
-        ),
-    ] = None,
-    label_smoothing: Annotated[
-        float | None, typer.Option(help="0 (the default) to 1.")
-    ] = None,
-    mixed_precision: Annotated[
-        str | None, typer.Option(help="float16 or bfloat16. Default: neither.")
-    ] = None,
-    devices: Annotated[
-        int | None,
-        typer.Option(help="Devices of each machine that share each batch. Default: 1."),
-    ] = None,
-    augment: Annotated[
-        str | None,
-        typer.Option(
-            help="Random changes of the training pictures beyond their place: none "
-            "(the default), digits, light, strong or imagenet_train."
-        ),
-    ] = None,
-    views: Annotated[
-        str | None,
-        typer.Option(
-            help="Crops at test time: none, five (the default) or ten (mirrored too)."
-        ),
-    ] = None,
-    merge: Annotated[
-        str | None,
-        typer.Option(
-            help="How they vote: mean (the default), mean_logit, geometric, vote, rank."
-        ),
-    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(help="Run folder to make. Default: runs/1, runs/2, ..."),
@@ -111,55 +73,46 @@ def finetune(
     resume: Annotated[
         Path | None, typer.Option(help="Run folder to go on with, exactly.")
     ] = None,
+    settings: Annotated[
+        str | None,
+        typer.Option(
+            help="Settings to begin with: a JSON file, the best.json of a search, or "
+            "autogluon (AdamW with warm-up and layer decay). Flags come before them."
+        ),
+    ] = None,
     compare: Annotated[
         bool, typer.Option(help="Also train every other way, over five seeds.")
     ] = False,
-    skip_unreadable: Annotated[
-        bool, typer.Option(help="Go on without files that can't be read.")
-    ] = False,
-):
+    **given: Any,
+) -> None:
     """Fine-tune a backbone: the head first, then everything at a tenth of the rate.
 
     Several machines share each batch when the same command is started on each, with
     KERAS_BACKEND=jax and KERAS_DISTRIBUTION_JOB_ADDRESSES, _NUM_PROCESSES, _PROCESS_ID.
     """
-    given = {
-        name: value
-        for name, value in {
-            "data": data,
-            "backbone": backbone,
-            "labels_per_class": labels_per_class,
-            "epochs": epochs,
-            "seed": seed,
-            "rate": _number(rate),
-            "backbone_rate": backbone_rate,
-            "strategy": strategy,
-            "batchnorm": batchnorm,
-            "label_smoothing": label_smoothing,
-            "mixed_precision": mixed_precision,
-            "devices": devices,
-            "augment": augment,
-            "views": views,
-            "merge": merge,
-            "skip_unreadable": skip_unreadable or None,
-        }.items()
-        if value is not None
-    }
-    if resume is not None and (given or out is not None):
-        named = ", ".join(f"--{name.replace('_', '-')}" for name in [*given, "out"])
+    options = _read_flags(given)
+    if resume is not None and (options or settings or out is not None):
+        named = [*options, *["settings"] * bool(settings), *["out"] * bool(out)]
+        named = ", ".join(f"--{name.replace('_', '-')}" for name in named)
         raise InputError(
-            f"--resume takes its settings from the run; leave out {named}."
+            f"--resume takes its settings from the run; leave out {named}. "
+            f"Received: --resume {resume}"
         )
-    if data is None and resume is None:
-        given.setdefault("labels_per_class", 5)
-    if backbone is not None and not backbone.startswith("glyphnet"):
-        given.setdefault("rate", 1e-3)
+    if settings is not None:
+        from hornbook.zoo.runs.settings_file import read_settings
+
+        options = {**read_settings(settings), **options}
+    if "data" not in options and resume is None:
+        options.setdefault("labels_per_class", 5)
+    from hornbook.zoo.runs.config import RunConfig
+
+    RunConfig.of(options)  # what is wrong is said before Keras is imported
 
     quiet()
-    from hornbook.cli.progress import Bars
+    from hornbook.progress import Bars
+    from hornbook.run_folder import free_folder
     from hornbook.zoo.finetune import processes
     from hornbook.zoo.runs import run
-    from hornbook.zoo.runs.config import Job
 
     processes.join()
     if compare and processes.count() > 1:
@@ -172,15 +125,15 @@ def finetune(
     def say(text):
         bars.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
-    folder = resume or Path(processes.exchange(str(out or run.free_folder()))[0])
+    folder = resume or Path(processes.exchange(str(out or free_folder("runs")))[0])
     with processes.together():
         if resume is not None:
-            job, dataset = run.reopen(folder, bars)
+            config, dataset = run.reopen(folder, bars)
         else:
             command = shlex.join(["hornbook", *sys.argv[1:]])
-            job = Job(**given, processes=processes.count())
-            job, dataset = run.create(job, folder, command, progress=bars)
-    say(_describe(job, dataset, folder))
+            config = RunConfig.of(options, processes.count())
+            config, dataset = run.create(config, folder, command, progress=bars)
+    say(_describe(config, dataset, folder))
     say(f"  Training examples: {_counts(dataset)}.")
     for notice in dataset.notices:
         say(f"  {notice}")
@@ -188,13 +141,13 @@ def finetune(
     if json.loads(processes.exchange(json.dumps(run.is_complete(folder)))[0]):
         metrics = run.read_metrics(folder)
     else:
-        metrics = run.execute(folder, job, dataset, bars)
+        metrics = run.execute(folder, config, dataset, bars)
     if not processes.is_first():
         return
     if compare:
         from hornbook.zoo.runs.compare import compare_arms
 
-        table = compare_arms(folder, job, bars)
+        table = compare_arms(folder, config, bars)
         bars.console.print(_comparison(table))
     from hornbook.zoo.runs.report import write_report
 
@@ -203,12 +156,18 @@ def finetune(
     print(f"Report: {folder / 'report.html'}")
 
 
-def _number(text):
-    """The number that a text stands for, or else the text, for the job to judge."""
-    try:
-        return float(text)
-    except (TypeError, ValueError):
-        return text
+def _read_flags(given):
+    """The values of the flags that were given."""
+    options = {}
+    for field in fields_of_a_run():
+        value, parse = given.get(field.name), field.metadata["parse"]
+        if value is None:
+            continue
+        if parse is not None:
+            parsed = parse(value)
+            value = value if parsed is None else parsed
+        options[field.name] = value
+    return options
 
 
 def _counts(dataset):
@@ -219,29 +178,36 @@ def _counts(dataset):
     return ", ".join(few)
 
 
-def _describe(job, dataset, folder):
-    validation = dataset.validation
+def _describe(config, dataset, folder):
+    validation, training = dataset.validation, config.training
+    length = f"{training.epochs} epochs"
+    if training.minutes is not None:
+        length = f"{training.minutes:g} minutes"
     stop = (
-        f"a fixed budget of {job.epochs} epochs (too few labels to hold some out)"
+        f"a fixed budget of {length} (too few labels to hold some out)"
         if validation is None
         else f"early stopping on {len(validation.labels)} held-out examples, "
-        f"{job.epochs} epochs at most"
+        f"{length} at most"
     )
     return (
-        f"{folder}: {job.backbone} on {dataset.name}, {len(dataset.classes)} classes, "
-        f"{len(dataset.train.labels)} training and {len(dataset.test.labels)} test "
-        f"examples; {stop}."
+        f"{folder}: {config.data.backbone} on {dataset.name}, {len(dataset.classes)} "
+        f"classes, {len(dataset.train.labels)} training and "
+        f"{len(dataset.test.labels)} test examples; {stop}."
     )
 
 
 def _summary(metrics):
     test, count = metrics["test"], metrics["counts"]["test"]
     voted = test["voted"]
-    lines = [f"Test accuracy {test['single']['accuracy']:.1%}, one view, of {count}."]
+    lines = [metrics["kept"]] if metrics["kept"] else []
+    lines.append(
+        f"Test accuracy {test['single']['accuracy']:.1%}, one view, of {count}."
+    )
     if voted:
         lines.append(
-            f"Test accuracy {voted['accuracy']:.1%}, {voted['views']} crops: "
-            f"{voted['wrong_to_right']} mended, {voted['right_to_wrong']} spoilt."
+            f"Test accuracy {voted['accuracy']:.1%}, {voted['crops']} crops: "
+            f"{voted['wrong_to_right']} corrected and {voted['right_to_wrong']} broken "
+            f"by voting."
         )
     lines.append(f"Trained and tested in {metrics['seconds']['total']:.0f} s.")
     return "\n".join(lines)
@@ -252,12 +218,13 @@ def _comparison(compare):
 
     seeds = len(compare["seeds"])
     table = Table(title=f"Test accuracy in %, {seeds} seeds, mean ± sd")
-    for name in ("arm", "rate", "accuracy", "seconds"):
+    for name in ("arm", "learning rate", "accuracy", "seconds"):
         table.add_column(name, justify="left" if name == "arm" else "right")
     for arm in compare["arms"]:
         spread = "" if arm["sd"] is None else f" ± {100 * arm['sd']:.1f}"
         seconds = "" if arm["seconds"] is None else f"{arm['seconds']:.0f}"
-        rate = "" if arm["rate"] is None else f"{arm['rate']:g}"
+        rate = arm["learning_rate"]
+        rate = "" if rate is None else f"{rate:g}"
         table.add_row(arm["title"], rate, f"{100 * arm['mean']:.1f}{spread}", seconds)
     return table
 
@@ -268,7 +235,7 @@ def evaluate(
         typer.Argument(help="Run folders, such as `runs/1 runs/2`.", metavar="RUN..."),
     ],
     data: Annotated[
-        str | None, typer.Option(help=f"{DATA}. Default: the runs' own test.")
+        str | None, typer.Option(help=f"{DATA_FORMS}. Default: the runs' own test.")
     ] = None,
     ensemble: Annotated[
         bool, typer.Option(help="Test the runs as one model too.")
@@ -287,10 +254,11 @@ def evaluate(
     skip_unreadable: Annotated[
         bool, typer.Option(help="Leave out unreadable files.")
     ] = False,
-):
+    trust: Trust = False,
+) -> None:
     """Test fine-tuned models: on a test split, or on all of data without one.
 
-    With --ensemble, also as one model, and what that mends and spoils of each.
+    With --ensemble, also as one model, and what that corrects and breaks of each.
     """
     if not ensemble and (merge or weights):
         raise InputError("--merge and --weights are for --ensemble; add that.")
@@ -300,10 +268,16 @@ def evaluate(
     from hornbook.zoo.runs.evaluate import evaluate_run, evaluate_runs
 
     if len(runs) == 1 and not ensemble:
-        result = evaluate_run(runs[0], data, skip_unreadable)
+        result = evaluate_run(runs[0], data, skip_unreadable, safe_mode=not trust)
     else:
         result = evaluate_runs(
-            runs, data, skip_unreadable, ensemble, merge or "mean", weights=numbers
+            runs,
+            data,
+            skip_unreadable,
+            ensemble,
+            merge or "mean",
+            weights=numbers,
+            safe_mode=not trust,
         )
     if as_json:
         print(json.dumps(result, ensure_ascii=False))
@@ -343,8 +317,8 @@ def _scores(result):
         gain = run["ensemble_gain"]
         low, high = (100 * bound for bound in gain["interval"])
         yield (
-            f"  against {run['run']}: {gain['wrong_to_right']} mended, "
-            f"{gain['right_to_wrong']} spoilt, {100 * gain['difference']:+.1f} points "
+            f"  against {run['run']}: {gain['wrong_to_right']} corrected and "
+            f"{gain['right_to_wrong']} broken, {100 * gain['difference']:+.1f} points "
             f"(95 % interval {low:+.1f} to {high:+.1f}; McNemar p = "
             f"{gain['mcnemar_p']:.2g})"
         )
@@ -355,12 +329,13 @@ def predict(
     images: Annotated[list[Path], typer.Argument(help="Pictures of any size.")],
     top: Annotated[int, typer.Option(min=1, help="Classes to name.")] = 3,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-):
+    trust: Trust = False,
+) -> None:
     """Name what is in pictures, with a fine-tuned model."""
     quiet()
-    from hornbook.zoo.runs.evaluate import predict_files
+    from hornbook.zoo.runs.predict import predict_files
 
-    results = predict_files(run, images, top)
+    results = predict_files(run, images, top, safe_mode=not trust)
     if as_json:
         print(json.dumps(results, ensure_ascii=False))
         return
