@@ -176,6 +176,9 @@ class Trainer:
             class_counts=data.counts,
             preprocess=backbone.preprocess,
         )
+        if settings.log_dir is not None and processes.is_first():
+            board = keras.callbacks.TensorBoard(str(settings.log_dir))
+            callbacks = (*callbacks, board)
         epochs = sum(phase.epochs for phase in self.phases)
         self.user = OneTraining(callbacks, classifier, epochs)
         notice = what_moves(
@@ -368,9 +371,6 @@ class Trainer:
         folder = f"{number}-{phase.name.replace(' ', '-')}"
         self.user.done = len(history)
         callbacks = [self.user.phase(number + 1, sync)]
-        if settings.log_dir is not None and processes.is_first():
-            logs = Path(settings.log_dir) / folder
-            callbacks.append(keras.callbacks.TensorBoard(str(logs)))
         if settings.minutes is not None:
             epochs = EPOCHS_OF_A_BUDGET
             seconds = self._seconds_left(number, started)
