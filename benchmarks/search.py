@@ -77,7 +77,7 @@ def glyphnet():
     from sklearn.datasets import load_digits
 
     from hornbook.recipes.optimizers import LayerwiseLearningRate
-    from hornbook.zoo.backbones.shipped_weights import load_backbone
+    from hornbook.zoo.backbones import open_backbone
 
     x, y = load_digits(return_X_y=True)
     x = np.kron(x.reshape(-1, 8, 8) * (255 / 16), np.ones((4, 4)))[..., None]
@@ -87,7 +87,7 @@ def glyphnet():
     )
 
     def build(hp):
-        backbone = load_backbone("glyphnet.letters_grey")
+        backbone = open_backbone("glyphnet.letters_grey").model
         features = keras.layers.Dropout(hp.Float("dropout", 0.1, 0.6))(backbone.output)
         model = keras.Model(
             backbone.input, keras.layers.Dense(10, name="head")(features)

@@ -25,7 +25,8 @@ from harness import Study
 from hornbook.recipes.inference.greedy_soup import greedy_soup
 from hornbook.recipes.inference.recalibrate_batchnorm import recalibrate_batchnorm
 from hornbook.zoo.data.arrays.crops import centre_crops
-from hornbook.zoo.data.dataset import draw_dataset, read_source
+from hornbook.zoo.data.dataset import read_source
+from hornbook.zoo.data.splits import draw_dataset
 from hornbook.zoo.finetune.arms import head_then_all
 from hornbook.zoo.finetune.inference_model import build_voter
 from hornbook.zoo.finetune.train import train_arm

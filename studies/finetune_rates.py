@@ -25,7 +25,7 @@ from tables import NAMES
 
 from hornbook.tuning.arm_rate import ArmRate
 from hornbook.zoo.data.arrays.few_labels import draw_few
-from hornbook.zoo.data.dataset import load_dataset
+from hornbook.zoo.data.splits import load_dataset
 from hornbook.zoo.finetune.arms import ARMS
 
 RATES = {

@@ -39,7 +39,7 @@ from harness import Study, by_signs, is_quick, lead, summarise
 from pictures import COLOURS, band, dots, panels, plain_log
 
 from hornbook.recipes.optimizers.layerwise_learning_rate import LayerwiseLearningRate
-from hornbook.zoo.backbones.shipped_weights import load_backbone
+from hornbook.zoo.backbones import open_backbone
 from hornbook.zoo.data.arrays.crops import centre_crops, random_crops
 from hornbook.zoo.data.arrays.few_labels import draw_few
 from hornbook.zoo.data.builders.hornbook_digits import POOL
@@ -83,7 +83,8 @@ def draw(seed, labels, steps):
 
 def build(pretrained):
     """A classifier, by the global seed."""
-    backbone = load_backbone(BACKBONE, weights=pretrained)
+    weights = "default" if pretrained else None
+    backbone = open_backbone(BACKBONE, weights=weights).model
     return build_classifier(backbone, build_head(backbone.output_shape[-1], CLASSES))
 
 

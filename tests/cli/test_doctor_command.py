@@ -86,14 +86,14 @@ def test_a_model_with_a_lambda_is_refused_unless_trusted(tmp_path):
     assert not (tmp_path / "doctor.html").exists()
     done = doctor(path, "--trust")
     assert done.returncode == 0, done.stderr
-    assert "Nothing is found to be wrong." in done.stdout
+    assert "No problems found." in done.stdout
 
 
 @pytest.mark.parametrize(
     "name, content, says",
     [
-        ("missing", None, "no such file"),
-        ("empty", "folder", "none of model.keras"),
+        ("missing", None, "does not exist"),
+        ("empty", "folder", "one of model.keras"),
         ("a.txt", b"text", "takes a run folder"),
         ("a.keras", b"not a zip", "not a .keras file"),
         ("a.csv", b"epoch,accuracy\n1,0.5\n", "must have a `loss`"),

@@ -143,10 +143,10 @@ def test_a_full_folder_is_refused_at_once(sets):
     place = f"folder:{sets['train']}"
     done = hornbook("--train", place, "--test", place, "--out", sets["train"])
     assert done.returncode == 2
-    assert "The folder is not empty" in done.stderr
+    assert "The output folder is not empty" in done.stderr
 
 
 def test_help_says_what_it_needs():
     done = hornbook("--help")
-    for word in ("--train", "--test", "--backbone", "--out", "--json"):
+    for word in ("--train", "--test", "--backbone", "--out", "--trust", "--json"):
         assert word in done.stdout

@@ -1,24 +1,24 @@
-"""Pictures of the test that are all but in the training set too.
+"""Near duplicates: test images that are nearly the same as a training image.
 
-Two perceptual hashes say which pictures to compare, and the pixels decide.
+Two perceptual hashes choose which images to compare; their pixels decide.
 """
 
 import numpy as np
 from PIL import Image
 
 BITS_APART = 4  # of 64, for each hash
-LEVELS_APART = 8.0  # root mean square over the small pictures, of 255
+LEVELS_APART = 8.0  # root mean square over the scaled images, of 255
 SIDE = 16
 
 
-def average_hash(picture):
-    """Which of 8 by 8 fields are brighter than their mean.
+def average_hash(picture: np.ndarray) -> np.uint64:
+    """Which fields of an 8×8 grid are brighter than their mean.
 
     Args:
         picture: uint8 array `(height, width, 1 or 3)`.
 
     Returns:
-        A uint64 of 64 bits, the first field in the highest.
+        A uint64 with a bit for each field, the first field in the highest bit.
 
     Example:
 
@@ -30,14 +30,14 @@ def average_hash(picture):
     return _pack(fields > fields.mean())
 
 
-def difference_hash(picture):
-    """Which of 8 by 8 fields are darker than the next on the right.
+def difference_hash(picture: np.ndarray) -> np.uint64:
+    """Which fields of an 8×8 grid are darker than their right neighbour.
 
     Args:
         picture: uint8 array `(height, width, 1 or 3)`.
 
     Returns:
-        A uint64 of 64 bits, the first field in the highest.
+        A uint64 with a bit for each field, the first field in the highest bit.
 
     Example:
 
@@ -49,16 +49,16 @@ def difference_hash(picture):
     return _pack(fields[:, :-1] < fields[:, 1:])
 
 
-def find_near_duplicates(train, test):
-    """Pairs of pictures that are the same but for scale, compression or a little.
+def find_near_duplicates(train: np.ndarray, test: np.ndarray) -> list[tuple[int, int]]:
+    """Finds images that differ only in scale, in compression or slightly.
 
     Args:
-        train: uint8 array `(pictures, height, width, channels)`, or `DiskPictures`.
-        test: The same.
+        train: uint8 array `(images, height, width, channels)`, or `DiskImages`.
+        test: Images of the test set, in the same form.
 
     Returns:
-        List of `(place in train, place in test)`: for each picture of the test the
-        nearest one, if there is one that near.
+        List of `(index in train, index in test)`: for each test image its nearest
+        training image, if that is near enough.
 
     Example:
 
@@ -83,8 +83,8 @@ def find_near_duplicates(train, test):
     return pairs
 
 
-def _describe(pictures):
-    """Both hashes of each picture, and the picture very small."""
+def _describe(pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Both hashes of each image, and the images scaled to 16×16."""
     hashes = np.empty((len(pictures), 2), "uint64")
     small = np.empty((len(pictures), SIDE, SIDE, pictures.shape[-1]), "uint8")
     for place in range(len(pictures)):
@@ -96,12 +96,12 @@ def _describe(pictures):
     return hashes, small
 
 
-def _shrink(picture, width, height):
+def _shrink(picture: np.ndarray, width: int, height: int) -> np.ndarray:
     channels = picture.shape[-1]
     image = Image.fromarray(picture[..., 0] if channels == 1 else picture)
     image = image.convert("L").resize((width, height), Image.Resampling.BOX)
     return np.asarray(image, "float32")
 
 
-def _pack(bits):
+def _pack(bits: np.ndarray) -> np.uint64:
     return np.packbits(bits.ravel()).view(">u8")[0].astype("uint64")

@@ -1,4 +1,4 @@
-"""The training doctor: what is wrong with a model or a run, and what to change."""
+"""The training doctor: finds problems in a model or a training, and what to change."""
 
 from hornbook.zoo.doctor.diagnose import Diagnosis, diagnose, diagnose_history
 from hornbook.zoo.doctor.finding import Finding

@@ -1,12 +1,15 @@
 """Rules on layers and their initial values."""
 
+from collections.abc import Iterator
+
 import keras
 import numpy as np
 from keras import layers
 
-from hornbook.zoo.doctor.finding import rule
+from hornbook.zoo.doctor.finding import Found, rule
 from hornbook.zoo.doctor.model_inspection import (
     NORMS,
+    ModelInspection,
     activation_of,
     as_numpy,
     kernels_of,
@@ -14,37 +17,41 @@ from hornbook.zoo.doctor.model_inspection import (
 
 SATURATING = ("sigmoid", "tanh", "hard_sigmoid", "hard_tanh", "softsign")
 RECTIFIED = ("relu", "leaky_relu", "relu6")
-DEEP = 8  # kernels in a plain stack, from where a factor of 1/2 each starves the last
+DEEP = 8  # layers in a plain stack, where a factor of 1/2 per layer does harm
 
 
 @rule(
-    "Its gradient vanishes where it saturates, and with depth (Glorot, Bengio 2010).",
-    "Use ReLU or one of its kin in hidden layers.",
+    "Its gradient vanishes where it saturates, and with depth (Glorot and Bengio "
+    "2010).",
+    "Use ReLU or a variant of it in hidden layers.",
 )
-def saturating_activation(look):
-    """Sigmoids and their kin between layers, but for gates and recurrent cells."""
-    for call in look.calls:
+def saturating_activation(inspection: ModelInspection) -> Iterator[Found]:
+    """Saturating activations between layers, except in gates and recurrent cells."""
+    for call in inspection.calls:
         name = activation_of(call.layer)
-        after = look.consumers(call)
-        # A gate is meant to saturate; the answer may.
+        after = inspection.consumers(call)
+        # Gates are meant to saturate, and outputs may.
         gate = any(type(c.layer).__name__.lower() == "multiply" for c in after)
         cell = hasattr(call.layer, "recurrent_activation") or hasattr(
             call.layer, "cell"
         )
-        hidden = after and not look.is_output(call)
+        hidden = after and not inspection.is_output(call)
         if name in SATURATING and hidden and not gate and not cell:
             yield call.path, f"the hidden activation is {name}"
 
 
 @rule(
-    "Units that start equal and are treated alike stay equal: the symmetry trap.",
-    "Draw the kernel at random, as `Xavier` or `Kaiming` do; a head may start at zero.",
+    "Units that start with equal weights stay equal (symmetry).",
+    "Initialize the kernel at random, as `Xavier` or `Kaiming` do; a head may start at "
+    "zero.",
 )
-def symmetric_kernel(look):
-    """Kernels whose units all start alike, but for the head."""
-    for call in look.hidden():
-        # At the end of a residual branch, zeros are a known good start.
-        if any(type(c.layer).__name__.lower() == "add" for c in look.consumers(call)):
+def symmetric_kernel(inspection: ModelInspection) -> Iterator[Found]:
+    """Kernels whose units all start with equal weights, except in the head."""
+    for call in inspection.hidden():
+        # Zeros are a good start at the end of a residual branch.
+        if any(
+            type(c.layer).__name__.lower() == "add" for c in inspection.consumers(call)
+        ):
             continue
         for kernel in kernels_of(call.layer):
             units = as_numpy(kernel).reshape(-1, kernel.shape[-1])
@@ -54,62 +61,81 @@ def symmetric_kernel(look):
 
 
 @rule(
-    "It keeps half of the signal's power at each ReLU, so that the last layers get "
-    "next to none (He et al. 2015).",
-    "Use `Kaiming` (Keras: 'he_normal'), or put in BatchNormalization.",
+    "It halves the variance at each ReLU, so that the signal in the last layers is "
+    "tiny (He et al. 2015).",
+    "Use `Kaiming` (Keras: 'he_normal'), or add BatchNormalization.",
 )
-def glorot_before_relu(look):
-    """Glorot's variance before ReLU, in a deep stack that nothing normalises."""
+def glorot_before_relu(inspection: ModelInspection) -> Iterator[Found]:
+    """Glorot initialization before ReLU, in a deep stack without normalisation."""
     plain = not any(
         isinstance(call.layer, NORMS)
         or type(call.layer).__name__.lower() in ("add", "concatenate")
-        for call in look.calls
+        for call in inspection.calls
     )
     glorot = (keras.initializers.GlorotUniform, keras.initializers.GlorotNormal)
     found = []
-    for call in look.hidden() if plain else []:
+    for call in inspection.hidden() if plain else []:
         layer, (kernel, *_) = call.layer, kernels_of(call.layer)
         if isinstance(getattr(layer, "kernel_initializer", None), glorot):
             *window, inputs, outputs = kernel.shape
             fan = np.prod(window, dtype=int) * (inputs + outputs) / 2
             untouched = 0.8 < as_numpy(kernel).var() * fan < 1.25
-            if untouched and look.activation(call) in RECTIFIED:
+            if untouched and inspection.activation(call) in RECTIFIED:
                 found.append(layer.path)
     if len(found) >= DEEP:
-        yield found[0], f"{len(found)} layers from here on, without any normalisation"
+        yield found[0], f"{len(found)} layers from here on have no normalisation"
 
 
 @rule(
-    "Dropout changes the variance in training only, and the statistics that "
-    "BatchNormalization keeps then are off in inference (Li et al. 2019).",
+    "Dropout changes the variance only in training, so the statistics of "
+    "BatchNormalization are wrong in inference (Li et al. 2019).",
     "Put Dropout after the last BatchNormalization.",
 )
-def dropout_before_batchnorm(look):
-    """Dropout whose noise reaches the statistics of a norm."""
-    for call in look.calls:
+def dropout_before_batchnorm(inspection: ModelInspection) -> Iterator[Found]:
+    """Dropout before a BatchNormalization layer, at most one layer in between."""
+    for call in inspection.calls:
         layer = call.layer
         if isinstance(layer, layers.Dropout) and layer.rate and not layer.noise_shape:
-            reached = look.consumers(call)
-            for _ in range(2):  # at once, or after one layer
+            reached = inspection.consumers(call)
+            for _ in range(2):  # directly, or after one layer
                 for each in reached:
                     if isinstance(each.layer, layers.BatchNormalization):
                         yield call.path, f"{each.path} follows"
                 reached = [
                     c
                     for r in reached
-                    for c in look.consumers(r)
+                    for c in inspection.consumers(r)
                     if not isinstance(r.layer, layers.BatchNormalization)
                 ]
 
 
 @rule(
-    "What comes before it learns, it does not: seldom meant, except for norms.",
-    "Set `layer.trainable = True`, or freeze all that comes before it too.",
+    "It is frozen while layers before it are trained, which is rarely intended.",
+    "Set `layer.trainable = True`, or freeze all layers before it too.",
 )
-def frozen_in_between(look):
-    """A frozen kernel behind one that learns."""
+def frozen_in_between(inspection: ModelInspection) -> Iterator[Found]:
+    """A frozen kernel after a trainable one."""
     learning = False
-    for call in look.weighted():
+    for call in inspection.weighted():
         learning = learning or call.layer.trainable
         if learning and not call.layer.trainable:
             yield call.path, "it is frozen, layers before it are trained"
+
+
+@rule(
+    "Everything that is computed from them is not a number.",
+    "Go back to the last weights that were finite; lower the learning rate, or clip "
+    "the gradient's norm.",
+)
+def non_finite_weights(inspection: ModelInspection) -> Iterator[Found]:
+    """Weights that are NaN or infinite."""
+    for weight in inspection.model.weights:
+        values = as_numpy(weight) if "float" in weight.dtype else np.zeros(1)
+        count = int((~np.isfinite(values)).sum())
+        if count:
+            layer = weight.path.rpartition("/")[0]
+            yield (
+                layer,
+                f"{count} of {values.size} values of {weight.name} are not finite",
+            )
+            return

@@ -1,6 +1,8 @@
-"""diagnose: what is wrong with a run, what came of it, and what to do next."""
+"""diagnose: finds the problems of a training, their causes, and what to do next."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import keras
 import numpy as np
@@ -10,15 +12,16 @@ from hornbook.zoo.doctor import run_rules  # noqa: F401
 from hornbook.zoo.doctor.finding import RUN_RULES, Finding, apply
 from hornbook.zoo.doctor.model_inspection import is_arrays
 from hornbook.zoo.doctor.review import review
-from hornbook.zoo.doctor.training_log import Run
+from hornbook.zoo.doctor.training_log import TrainingLog
 
 CURVES = ("diverged", "unstable", "always_overfits", "overfits", "underfits")
 GRADIENTS = ("vanishing_gradient", "exploding_gradient", "activation_drift")
 UNITS = ("dead_relu", "saturation", "saturating_activation", "batchnorm_mismatch")
 RATES = ("rate_too_large", "rate_too_small")
 ALL = (*RATES, *UNITS, *GRADIENTS, *CURVES)
-# What may come of what: repaired is the cause, and then looked again.
+# Which finding can cause which: fix the cause, then diagnose again.
 EXPLAINS = {
+    "non_finite_weights": (*ALL, "unnormalised_input"),
     "labels": (*ALL, "shuffled_labels"),
     "logits": ALL,
     "unnormalised_input": ALL,
@@ -38,70 +41,71 @@ EXPLAINS = {
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What `diagnose` found; `print` shows it in words.
+    """Result of `diagnose`; `print` shows it in words.
 
     Attributes:
-        findings: List of `Finding`, what to change first at the head.
-        consequences: Those that may come of one of them: look again afterwards.
+        findings: List of `Finding`, the most important first.
+        consequences: Findings that others can cause: diagnose again after the change.
         curves: A `CurveReport`, or `None` without a history.
-        actions: What to do, the first thing first: one change at a time.
-        run: The `Run` that was looked at.
+        actions: What to do, in order; make one change at a time.
+        log: The `TrainingLog` that was examined.
     """
 
     findings: list[Finding]
     consequences: list[Finding]
     curves: CurveReport | None
     actions: list[str]
-    run: Run = field(repr=False)
+    log: TrainingLog = field(repr=False)
 
     @property
-    def healthy(self):
-        """Whether nothing is found but notes."""
+    def healthy(self) -> bool:
+        """Whether there are no findings except notes."""
         return all(each.level == "note" for each in self.findings)
 
-    def __str__(self):
-        lines = ["Nothing is found to be wrong."] if self.healthy else []
+    def __str__(self) -> str:
+        lines = ["No problems found."] if self.healthy else []
         for each in self.findings:
             where = f" at {each.layer}" if each.layer else ""
             note = " (note)" if each.level == "note" else ""
             lines += [f"{each.rule}{where}{note}: {each.evidence}.", f"  {each.why}"]
         if self.consequences:
             names = dict.fromkeys(each.rule for each in self.consequences)
-            lines.append(f"May come of it: {', '.join(names)}.")
+            lines.append(f"Possible consequences: {', '.join(names)}.")
         if self.curves:
             lines.append(f"Curves: {str(self.curves).splitlines()[0]}.")
         if self.actions:
-            lines.append("Next, one change at a time:")
+            lines.append("What to do, one change at a time:")
             lines += [f"  {n}. {each}" for n, each in enumerate(self.actions, 1)]
         return "\n".join(lines)
 
 
 def diagnose(
-    model=None,
-    data=None,
-    validation_data=None,
-    batch_size=None,
-    history=None,
-    monitor=None,
-    baseline=None,
-):
-    """Puts together what the model, the curves and the monitor's table tell.
+    model: keras.Model | None = None,
+    data: Any = None,
+    validation_data: Any = None,
+    batch_size: int | None = None,
+    history: Any = None,
+    monitor: Iterable[Mapping[str, Any]] | None = None,
+    baseline: float | None = None,
+) -> Diagnosis:
+    """Diagnoses a training from its model, its curves and its monitor's table.
 
-    All are optional; each lets more rules speak. Where one finding can be the cause of
-    another, the other is listed as a consequence: repair one thing, run, look again.
+    All arguments are optional; each one enables more rules. If one finding can cause
+    another, the other is listed as a consequence: change one thing, train, and diagnose
+    again.
 
-    A verdict of "fits", "plateaued" or "still improving" is no finding: the three
-    differ in when a run was stopped, and are often taken for each other.
+    A verdict of "fits", "plateaued" or "still improving" is not a finding: the three
+    differ in when the training was stopped, and are hard to tell apart.
 
     Args:
-        model: As for `review`; best as it was before training.
-        data: As for `review`, the training set.
+        model: As for `review`; preferably as it was before training.
+        data: The training set, as for `review`.
         validation_data: As for `review`.
         batch_size: As for `review`.
         history: As for `hornbook.recipes.diagnosis.verdict`.
         monitor: Rows of `TrainingMonitor`, or of `read_table` from its file.
-        baseline: As for `verdict`. By default, for a compiled cross-entropy and labels
-            in `data`, the entropy of the classes.
+        baseline: As for `verdict`. Defaults to the entropy of the classes, if the model
+            is compiled with a cross-entropy and `data` has labels.
 
     Returns:
         A `Diagnosis`.
@@ -121,10 +125,10 @@ def diagnose(
     x_y = _arrays(data)
     if baseline is None:
         baseline = _entropy(model, x_y)
-    run = Run(history, monitor, x_y, baseline)
+    log = TrainingLog(history, monitor, x_y, baseline)
     found = [] if model is None else review(model, data, validation_data, batch_size)
     seen = {(each.rule, each.layer) for each in found}
-    run_found = apply(RUN_RULES, run)
+    run_found = apply(RUN_RULES, log)
     found += [each for each in run_found if (each.rule, each.layer) not in seen]
 
     causes = {each.rule for each in found if each.level == "finding"}
@@ -136,23 +140,23 @@ def diagnose(
     findings = [each for each in found if each.rule not in explained]
     findings.sort(key=lambda each: each.level == "note")
     actions = [each.change for each in findings if each.level == "finding"]
-    if run.curves and not set(actions) - set(run.curves.actions):
-        actions += run.curves.actions  # nothing is broken: go on as the curves say
+    if log.curves and not set(actions) - set(log.curves.actions):
+        actions += log.curves.actions  # no problem: continue as the curves say
     return Diagnosis(
         findings=findings,
         consequences=[each for each in found if each.rule in explained],
-        curves=run.curves,
+        curves=log.curves,
         actions=list(dict.fromkeys(actions)),
-        run=run,
+        log=log,
     )
 
 
-def diagnose_history(rows):
-    """Diagnoses a run of which there are the curves alone.
+def diagnose_history(rows: Any) -> Diagnosis:
+    """Diagnoses a training from its curves alone.
 
     Args:
-        rows: One dict an epoch, with `loss` and perhaps `val_loss`, or any history
-            that `verdict` takes.
+        rows: A dict for each epoch, with `loss` and optionally `val_loss`, or any
+            history that `verdict` takes.
 
     Returns:
         A `Diagnosis`.
@@ -166,15 +170,15 @@ def diagnose_history(rows):
     return diagnose(history=rows)
 
 
-def _arrays(data):
+def _arrays(data: Any) -> tuple[Any, Any] | None:
     if data is None or not is_arrays(data):
         return None
     x, y, _ = keras.utils.unpack_x_y_sample_weight(data)
     return None if y is None else (x, y)
 
 
-def _entropy(model, x_y):
-    """Of the classes, where a model's loss is a cross-entropy of them."""
+def _entropy(model: keras.Model | None, x_y: tuple[Any, Any] | None) -> float | None:
+    """Entropy of the classes, if the loss of the model is a cross-entropy."""
     loss = getattr(model, "loss", None)
     name = getattr(loss, "name", getattr(loss, "__name__", loss))
     if x_y is None or not isinstance(name, str) or "crossentropy" not in name:

@@ -1,42 +1,45 @@
-"""The pictures of a diagnosis: curves with the verdict, and each layer by itself."""
+"""The figures of a diagnosis: learning curves with the verdict, and each layer."""
+
+from collections.abc import Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from hornbook.pages.figures import BLUE, GREEN, INK, ORANGE, QUIET, styled
+from hornbook.zoo.doctor.training_log import TrainingLog
 
-BAND = (3e-4, 3e-3)  # of usual updates, around a thousandth
+BAND = (3e-4, 3e-3)  # of common update ratios, around a thousandth
 MOST_LAYERS = 40
 GREY = "#8a8a8a"
 QUANTILES = ("02", "25", "50", "75", "98")
 
 
 @styled
-def draw_verdict(run):
-    """The learning curves, with what the verdict says where it is seen.
+def draw_verdict(log: TrainingLog) -> Figure:
+    """The learning curves, with marks for the verdict.
 
     Args:
-        run: A `Run` with a history.
+        log: A `TrainingLog` with a history.
 
     Returns:
         `matplotlib.figure.Figure`.
 
     Example:
 
-    >>> from hornbook.zoo.doctor.training_log import Run
     >>> history = {"loss": [2.0, 1.0, 0.5], "val_loss": [2.0, 1.2, 1.1]}
-    >>> draw_verdict(Run(history)).axes[0].get_ylabel()
+    >>> draw_verdict(TrainingLog(history)).axes[0].get_ylabel()
     'Loss'
     """
     figure = Figure((8.4, 3.6), layout="constrained")
     axes = figure.subplots()
-    curves, epochs = run.curves, np.arange(1, len(run.history["loss"]) + 1)
+    curves, epochs = log.curves, np.arange(1, len(log.history["loss"]) + 1)
     looks = {"loss": ("training", BLUE, "-"), "val_loss": ("validation", ORANGE, "--")}
     for name, (title, colour, dashes) in looks.items():
-        if name in run.history:
+        if name in log.history:
             loss = np.array(
-                [np.nan if v in (None, "") else v for v in run.history[name]]
+                [np.nan if v in (None, "") else v for v in log.history[name]]
             )
             axes.plot(
                 epochs,
@@ -48,8 +51,10 @@ def draw_verdict(run):
                 ms=4,
                 label=title,
             )
-    if run.baseline:
-        axes.axhline(run.baseline, color=QUIET, lw=1, ls=":", label="a guess")
+    if log.baseline:
+        axes.axhline(
+            log.baseline, color=QUIET, lw=1, ls=":", label="constant prediction"
+        )
     marks = {curves.best_epoch: (f"lowest, epoch {curves.best_epoch}", GREEN)}
     if curves.epoch and curves.condition == "diverged":
         marks[curves.epoch] = (f"diverged, epoch {curves.epoch}", ORANGE)
@@ -69,20 +74,20 @@ def draw_verdict(run):
     return figure
 
 
-def shown_layers(run):
-    """Layers to draw, in the order of their calls: at most 40, spread evenly."""
+def shown_layers(log: TrainingLog) -> list[str]:
+    """Layers to draw, in the order of their calls: at most 40, evenly spaced."""
     layers = [
         layer
-        for layer in run.layers
-        if not run.is_norm(layer)
-        and (run.last(layer, "trainable") is not None or run.last(layer, "activation"))
+        for layer in log.layers
+        if not log.is_norm(layer)
+        and (log.last(layer, "trainable") is not None or log.last(layer, "activation"))
     ]
     places = np.linspace(0, len(layers) - 1, min(len(layers), MOST_LAYERS))
     return [layers[int(place)] for place in places]
 
 
-def short_names(layers):
-    """Names of layers: of each path as little of its end as tells it from the others.
+def short_names(layers: Sequence[str]) -> list[str]:
+    """Short names of layers: the shortest end of each path that is unique.
 
     Example:
 
@@ -100,21 +105,21 @@ def short_names(layers):
 
 
 @styled
-def draw_distributions(run):
+def draw_distributions(log: TrainingLog) -> Figure | None:
     """Activations and gradients by layer, at the first and the last measurement.
 
-    As Glorot and Bengio drew them: what shrinks or grows from layer to layer, or sits
-    at both ends, is seen at once.
+    As in Glorot and Bengio (2010): it shows whether values shrink or grow from layer to
+    layer, or saturate.
 
     Args:
-        run: A `Run` with a monitor's table.
+        log: A `TrainingLog` with a monitor's table.
 
     Returns:
-        `matplotlib.figure.Figure`, or `None` where no probe was measured.
+        `matplotlib.figure.Figure`, or `None` if there was no probe.
     """
-    layers = shown_layers(run)
-    # What comes before a nonlinearity would hide what comes out of it.
-    nonlinear = [layer for layer in layers if run.last(layer, "activation")] or layers
+    layers = shown_layers(log)
+    # The values before an activation would hide those after it.
+    nonlinear = [layer for layer in layers if log.last(layer, "activation")] or layers
     panels = [
         ("Activations", "activation", nonlinear),
         ("Gradients by weights", "gradient", layers),
@@ -123,7 +128,7 @@ def draw_distributions(run):
         (
             title,
             name,
-            [each for each in these if run.last(each, f"{name}_q50") is not None],
+            [each for each in these if log.last(each, f"{name}_q50") is not None],
         )
         for title, name, these in panels
     ]
@@ -135,8 +140,8 @@ def draw_distributions(run):
     grid = figure.subplots(1, len(panels), squeeze=False)[0]
     for axes, (title, name, these) in zip(grid, panels, strict=True):
         for moment, at, colour, shift in (
-            ("first", run.first, GREY, -0.16),
-            ("last", run.last, BLUE, 0.16),
+            ("first", log.first, GREY, -0.16),
+            ("last", log.last, BLUE, 0.16),
         ):
             axes.plot([], [], color=colour, lw=5, label=f"{moment} measurement")
             for i, layer in enumerate(these):
@@ -161,16 +166,16 @@ def draw_distributions(run):
 
 
 @styled
-def draw_layers(run):
-    """A row for each layer: activations, update ratio, dead and saturated by step.
+def draw_layers(log: TrainingLog) -> Figure:
+    """A row for each layer: activations, update ratio, dead and saturated units.
 
     Args:
-        run: A `Run` with a monitor's table.
+        log: A `TrainingLog` with a monitor's table.
 
     Returns:
         `matplotlib.figure.Figure`.
     """
-    layers = shown_layers(run)
+    layers = shown_layers(log)
     panels = {
         "Activations": _draw_activations,
         "Update / weight": _draw_ratio,
@@ -180,7 +185,7 @@ def draw_layers(run):
     grid = figure.subplots(len(layers), 3, squeeze=False, sharex=True)
     for name, layer, row in zip(short_names(layers), layers, grid, strict=True):
         for axes, draw in zip(row, panels.values(), strict=True):
-            if not draw(axes, run, layer):
+            if not draw(axes, log, layer):
                 axes.text(0.5, 0.5, "–", color=QUIET, transform=axes.transAxes)
                 axes.set_yticks([])
             axes.tick_params(labelsize=8)
@@ -196,20 +201,20 @@ def draw_layers(run):
     return figure
 
 
-def _draw_activations(axes, run, layer):
-    q = [run.series(layer, f"activation_q{each}") for each in QUANTILES]
+def _draw_activations(axes: Axes, log: TrainingLog, layer: str) -> bool:
+    q = [log.series(layer, f"activation_q{each}") for each in QUANTILES]
     if not np.isfinite(q[2]).any():
         return False
-    axes.fill_between(run.steps, q[0], q[4], color=BLUE, alpha=0.18, lw=0)
-    axes.fill_between(run.steps, q[1], q[3], color=BLUE, alpha=0.35, lw=0)
-    axes.plot(run.steps, q[2], color=BLUE, lw=1.5)
+    axes.fill_between(log.steps, q[0], q[4], color=BLUE, alpha=0.18, lw=0)
+    axes.fill_between(log.steps, q[1], q[3], color=BLUE, alpha=0.35, lw=0)
+    axes.plot(log.steps, q[2], color=BLUE, lw=1.5)
     axes.yaxis.set_major_locator(MaxNLocator(3))
     return True
 
 
-def _draw_ratio(axes, run, layer):
-    ratio = run.series(layer, "update_ratio")
-    if run.last(layer, "trainable") == 0:
+def _draw_ratio(axes: Axes, log: TrainingLog, layer: str) -> bool:
+    ratio = log.series(layer, "update_ratio")
+    if log.last(layer, "trainable") == 0:
         axes.text(
             0.5, 0.5, "frozen", color=ORANGE, ha="center", transform=axes.transAxes
         )
@@ -219,7 +224,7 @@ def _draw_ratio(axes, run, layer):
         return False
     shown = np.clip(ratio, 1e-7, 10)
     axes.axhspan(*BAND, color=GREEN, alpha=0.22, lw=0)
-    axes.semilogy(run.steps, shown, color=INK, lw=1.5)
+    axes.semilogy(log.steps, shown, color=INK, lw=1.5)
     low, high = np.nanmin(shown), np.nanmax(shown)
     axes.set_ylim(min(1e-5, low / 2), max(1e-1, high * 2))
     axes.set_yticks([1e-5, 1e-3, 1e-1], ["1e-5", "1e-3", "1e-1"])
@@ -227,19 +232,19 @@ def _draw_ratio(axes, run, layer):
     return True
 
 
-def _draw_shares(axes, run, layer):
-    dead = run.series(layer, "dead_units") / run.series(layer, "units")
-    saturated = run.series(layer, "saturated_fraction")
+def _draw_shares(axes: Axes, log: TrainingLog, layer: str) -> bool:
+    dead = log.series(layer, "dead_units") / log.series(layer, "units")
+    saturated = log.series(layer, "saturated_fraction")
     for share, name, colour in ((dead, "dead", ORANGE), (saturated, "saturated", BLUE)):
         if np.isfinite(share).any():
-            axes.plot(run.steps, share, color=colour, lw=1.5)
+            axes.plot(log.steps, share, color=colour, lw=1.5)
             place = {"va": "bottom" if share[-1] < 0.7 else "top", "ha": "right"}
             text = f"{name} {share[-1]:.0%}"
             if name == "dead":
-                counts = (run.last(layer, each) for each in ("dead_units", "units"))
+                counts = (log.last(layer, each) for each in ("dead_units", "units"))
                 text = "dead {:.0f} of {:.0f}".format(*counts)
             y = share[-1] + (0.06 if share[-1] < 0.7 else -0.08)
-            axes.text(run.steps[-1], y, text, color=colour, size=8, **place)
+            axes.text(log.steps[-1], y, text, color=colour, size=8, **place)
     axes.set_ylim(-0.04, 1.04)
     axes.yaxis.set_major_formatter(PercentFormatter(1))
     axes.set_yticks([0, 0.5, 1])

@@ -1,7 +1,8 @@
-"""What the rules look at: a model's calls in one forward pass, and its data."""
+"""What the rules examine: the calls of a model in a forward pass, and its data."""
 
 import contextlib
-from collections import namedtuple
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -17,19 +18,48 @@ NORMS = (
 )
 
 
-class Call(namedtuple("Call", "layer inputs outputs")):
-    """A layer's call."""
+class Call(NamedTuple):
+    """A call of a layer.
+
+    Attributes:
+        layer: The layer, or an operation.
+        inputs: List of input tensors.
+        outputs: List of output tensors.
+    """
+
+    layer: Any
+    inputs: list[Any]
+    outputs: list[Any]
 
     @property
-    def path(self):
-        """The layer's path: its name where Keras gives no path, without weights."""
+    def path(self) -> str:
+        """Path of the layer, or its name if Keras gives it no path."""
         return getattr(self.layer, "path", None) or self.layer.name
 
 
-class Look:
-    """What the rules look at."""
+class ModelInspection:
+    """A model, its calls in one forward pass, and its data.
 
-    def __init__(self, model, data, validation_data, batch_size):
+    Args:
+        model: As for `review`.
+        data: As for `review`.
+        validation_data: As for `review`.
+        batch_size: As for `review`.
+
+    Attributes:
+        x: Inputs of at most 256 examples, or `None`.
+        y: Labels of the examples, or `None`.
+        calls: List of `Call`, in their order.
+        outputs: List of the tensors that the model outputs.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        data: Any = None,
+        validation_data: Any = None,
+        batch_size: int | None = None,
+    ) -> None:
         self.model = model
         self.data, self.validation_data = data, validation_data
         self.x = self.y = None
@@ -39,17 +69,17 @@ class Look:
             if not is_arrays(data):
                 first = next(iter(data), None)
                 if first is None:
-                    raise ValueError(f"There are no data. Received: data={data!r:.80}")
+                    raise ValueError(f"`data` is empty. Received: data={data!r:.80}")
             x, self.y, _ = keras.utils.unpack_x_y_sample_weight(first)
             examples = len(keras.tree.flatten(x)[0])
             if not examples:
-                raise ValueError("There are no data. Received: 0 examples")
+                raise ValueError("`data` is empty. Received: 0 examples")
             if first is not data:
                 self.batch_size = self.batch_size or examples
             self.x = keras.tree.map_structure(lambda each: each[:256], x)
         elif not model.built or not getattr(model, "inputs", None):
             raise ValueError(
-                "The model's inputs are not known: give some as `data`. "
+                "The inputs of the model are unknown: pass `data`. "
                 f"Received: model={model}, data=None"
             )
         shown = self.x if data is not None else _noise(model)
@@ -59,13 +89,13 @@ class Look:
             for tensor in call.inputs:
                 self.takers.setdefault(id(tensor), []).append(place)
 
-    def consumers(self, call):
-        """The calls that take what a call gives."""
+    def consumers(self, call: Call) -> list[Call]:
+        """The calls whose inputs are outputs of a call."""
         places = {p for t in call.outputs for p in self.takers.get(id(t), ())}
         return [self.calls[place] for place in sorted(places)]
 
-    def is_output(self, call):
-        """Whether what a call gives is what the model gives, perhaps reshaped."""
+    def is_output(self, call: Call) -> bool:
+        """Whether the output of a call, perhaps reshaped, is that of the model."""
         if {id(t) for t in call.outputs} & {id(t) for t in self.outputs}:
             return True
         after = self.consumers(call)
@@ -74,16 +104,16 @@ class Look:
             isinstance(c.layer, passive) and self.is_output(c) for c in after
         )
 
-    def weighted(self):
+    def weighted(self) -> list[Call]:
         """The calls of layers with a kernel of their own."""
         return [call for call in self.calls if kernels_of(call.layer)]
 
-    def hidden(self):
-        """Those whose kernel makes features, not answers."""
+    def hidden(self) -> list[Call]:
+        """The calls of layers with a kernel that are not the output of the model."""
         return [call for call in self.weighted() if not self.is_output(call)]
 
-    def activation(self, call):
-        """Name of the nonlinearity that a layer's outputs go through next."""
+    def activation(self, call: Call) -> str:
+        """Name of the activation that is applied to the output of a layer next."""
         name = activation_of(call.layer)
         after = self.consumers(call)
         while name == "linear" and len(after) == 1:
@@ -99,18 +129,18 @@ class Look:
         return name
 
 
-def is_arrays(data):
-    """Whether data are arrays by input, with or without labels, and not batches."""
+def is_arrays(data: Any) -> bool:
+    """Whether data is arrays, with or without labels, and not batches."""
     if isinstance(data, list):
         return bool(data) and all(hasattr(part, "shape") for part in data)
     return isinstance(data, (tuple, dict)) or hasattr(data, "shape")
 
 
-def _noise(model):
-    """One example of noise for each input, integers where it takes integers."""
+def _noise(model: keras.Model) -> Any:
+    """An example of noise for each input, of zeros for integer inputs."""
     rng = np.random.default_rng(0)
 
-    def make(tensor):
+    def make(tensor: keras.KerasTensor) -> np.ndarray:
         shape = [1, *(64 if size is None else size for size in tensor.shape[1:])]
         whole = "int" in keras.backend.standardize_dtype(tensor.dtype)
         values = np.zeros(shape) if whole else rng.normal(size=shape)
@@ -120,20 +150,20 @@ def _noise(model):
     return made if len(made) > 1 else made[0]
 
 
-def _record(model, x):
-    """Every call of every layer in a forward pass, and what the model gives."""
-    model(x, training=False)  # builds what is not yet
+def _record(model: keras.Model, x: Any) -> tuple[list[Call], list[Any]]:
+    """Every call of every layer in a forward pass, and the outputs of the model."""
+    model(x, training=False)  # builds all layers
     found = all_layers(model)
     inner = {id(op): op for each in found for op in getattr(each, "operations", [])}
     inner |= {id(layer): layer for layer in found}
     calls = []
 
-    def watch(layer, call):
-        def watched(*args, **kwargs):
+    def watch(layer: Any, call: Callable) -> Callable:
+        def watched(*args: Any, **kwargs: Any) -> Any:
             outputs = call(*args, **kwargs)
             tensors = keras.tree.flatten((args, kwargs))
             inputs = [t for t in tensors if hasattr(t, "shape")]
-            # What passes through as it is must not be taken for what came before.
+            # A tensor that is passed on must not be taken for the input.
             old = {id(t) for t in inputs}
             outputs = keras.tree.map_structure(
                 lambda t: ops.copy(t) if id(t) in old else t, outputs
@@ -155,8 +185,8 @@ def _record(model, x):
     return calls, keras.tree.flatten(outputs)
 
 
-def activation_of(layer):
-    """Name of the nonlinearity in a layer, "linear" where it has none."""
+def activation_of(layer: Any) -> str:
+    """Name of the activation in a layer, "linear" if it has none."""
     if isinstance(layer, layers.Softmax):
         return "softmax"
     if isinstance(layer, (layers.ReLU, layers.LeakyReLU)):
@@ -165,8 +195,8 @@ def activation_of(layer):
     return getattr(activation, "__name__", "linear") if activation else "linear"
 
 
-def kernels_of(layer):
-    """A layer's own kernels, not those that work on each channel by itself."""
+def kernels_of(layer: Any) -> list[keras.Variable]:
+    """The kernels of a layer itself, without depthwise and recurrent ones."""
     own = [getattr(layer, name, None) for name in ("kernel", "pointwise_kernel")]
     recurrent = hasattr(layer, "recurrent_kernel")
     depthwise = isinstance(layer, (layers.DepthwiseConv1D, layers.DepthwiseConv2D))
@@ -175,15 +205,15 @@ def kernels_of(layer):
     return [v for v in own if isinstance(v, keras.Variable) and len(v.shape) > 1]
 
 
-def as_numpy(tensor):
-    """A tensor or a variable in float64."""
+def as_numpy(tensor: Any) -> np.ndarray:
+    """A tensor or a variable as a float64 array."""
     return ops.convert_to_numpy(tensor).astype("float64")
 
 
-def losses(look):
-    """The config of a cross-entropy, the last activation and the last call of each."""
-    given = getattr(look.model, "loss", None)
-    if given is None or len(look.outputs) != 1:
+def losses(inspection: ModelInspection) -> Iterator[tuple[dict, str, Call]]:
+    """The config of a cross-entropy, with the last activation and the last call."""
+    given = getattr(inspection.model, "loss", None)
+    if given is None or len(inspection.outputs) != 1:
         return
     loss = keras.losses.get(given)
     name = getattr(loss, "name", getattr(loss, "__name__", ""))
@@ -192,8 +222,8 @@ def losses(look):
     config = loss.get_config() if isinstance(loss, keras.losses.Loss) else {}
     last = [
         c
-        for c in look.calls
-        if look.is_output(c)
+        for c in inspection.calls
+        if inspection.is_output(c)
         and not isinstance(c.layer, (layers.Reshape, layers.Flatten))
     ]
     if last:

@@ -1,12 +1,17 @@
-"""The report of a diagnosis: one HTML file that needs nothing beside it."""
+"""The report of a diagnosis, as one self-contained HTML file."""
 
 import base64
+import os
 import tempfile
 from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
 
 from hornbook.files import atomic_write
 from hornbook.pages.figures import save_figure
 from hornbook.pages.page import environment
+from hornbook.zoo.doctor.diagnose import Diagnosis
 from hornbook.zoo.doctor.figures import (
     MOST_LAYERS,
     draw_distributions,
@@ -14,22 +19,28 @@ from hornbook.zoo.doctor.figures import (
     draw_verdict,
     shown_layers,
 )
+from hornbook.zoo.doctor.finding import Finding
 
 
-def write_report(path, diagnosis, target, command=""):
+def write_report(
+    path: str | os.PathLike,
+    diagnosis: Diagnosis,
+    target: str | os.PathLike,
+    command: str = "",
+) -> Path:
     """Writes a diagnosis as a page.
 
     Args:
-        path: File to write, such as "doctor.html".
+        path: Path of the file to write, such as "doctor.html".
         diagnosis: A `Diagnosis`.
         target: What was diagnosed, for the title.
-        command: What the user typed, for the record.
+        command: The command line, for the footer.
 
     Returns:
         Path of the report.
     """
     path = Path(path)
-    run = diagnosis.run
+    log = diagnosis.log
     html = (
         environment(Path(__file__).parent)
         .get_template("report.html.j2")
@@ -37,10 +48,10 @@ def write_report(path, diagnosis, target, command=""):
             diagnosis=diagnosis,
             target=str(target),
             command=command,
-            curves=run.curves and _picture(draw_verdict(run)),
-            distributions=run.rows and _picture(draw_distributions(run)),
-            layers=run.rows and _picture(draw_layers(run)),
-            left_out=len(shown_layers(run)) == MOST_LAYERS,
+            curves=log.curves and _picture(draw_verdict(log)),
+            distributions=log.rows and _picture(draw_distributions(log)),
+            layers=log.rows and _picture(draw_layers(log)),
+            left_out=len(shown_layers(log)) == MOST_LAYERS,
         )
     )
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -49,10 +60,10 @@ def write_report(path, diagnosis, target, command=""):
     return path
 
 
-def as_dict(diagnosis):
-    """A diagnosis for JSON."""
+def as_dict(diagnosis: Diagnosis) -> dict[str, Any]:
+    """A diagnosis as a dict for JSON."""
 
-    def listed(findings):
+    def listed(findings: list[Finding]) -> list[dict[str, Any]]:
         return [vars(each) for each in findings]
 
     curves = diagnosis.curves
@@ -65,7 +76,7 @@ def as_dict(diagnosis):
     }
 
 
-def _picture(figure):
+def _picture(figure: Figure | None) -> str | None:
     if figure is None:
         return None
     with tempfile.NamedTemporaryFile(suffix=".png") as file:

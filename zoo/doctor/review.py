@@ -1,36 +1,45 @@
-"""review: what is wrong with a model, before it is trained."""
+"""review: finds problems in a model before it is trained."""
+
+from typing import Any
+
+import keras
 
 from hornbook.zoo.doctor import architecture_rules, data_rules, training_rules  # noqa: F401
-from hornbook.zoo.doctor.finding import RULES, apply
-from hornbook.zoo.doctor.model_inspection import Look
+from hornbook.zoo.doctor.finding import RULES, Finding, apply
+from hornbook.zoo.doctor.model_inspection import ModelInspection
 
 
-def review(model, data=None, validation_data=None, batch_size=None):
-    """Looks a model over: its layers, its initial values, its loss, its data.
+def review(
+    model: keras.Model,
+    data: Any = None,
+    validation_data: Any = None,
+    batch_size: int | None = None,
+) -> list[Finding]:
+    """Reviews a model: its layers, its initial values, its loss and its data.
 
-    Nothing is trained and nothing of the model changes. A model of Keras layers is run
-    once on a few examples, or on noise where there are none, in inference. Rules that
-    compare activations, inputs or labels need data. A rule is silent where it cannot
-    tell: what a subclassed model does between its layers is not seen.
+    Nothing is trained, and the model is not changed. It is called once in inference
+    mode on a few examples, or on noise without data. Rules that compare activations,
+    inputs or labels need data. A rule finds nothing if it cannot be sure: what a
+    subclassed model does between its layers is unknown.
 
     Args:
-        model: A built `keras.Model`, or any with `data`. The rules about the loss and
-            the optimizer need it compiled.
-        data: Arrays `x` or `(x, y)`, or an iterable of batches of them, of which the
-            first is looked at. `x` may be a dict or a list by input.
-        validation_data: The same, to find examples that are in both; arrays only.
-        batch_size: The batch size to come. Known where `data` comes in batches.
+        model: A built `keras.Model`, or any model if `data` is given. The rules on the
+            loss and the optimizer need a compiled model.
+        data: Arrays `x` or `(x, y)`, or an iterable of batches, of which the first is
+            used. `x` may be a dict or a list of inputs.
+        validation_data: Validation arrays, to find examples that are in both sets.
+        batch_size: Batch size of the training. Defaults to that of `data`, if it comes
+            in batches.
 
     Returns:
-        A list of `Finding`, empty where nothing is wrong, in the order of the rules.
-        `print` one to read it.
+        A list of `Finding` in the order of the rules, empty if there are no problems.
+        `print` a finding to read it.
 
     Raises:
-        ValueError: If the model is not built and there are no data, or they are empty.
+        ValueError: If the model is not built and there is no data, or it is empty.
 
     Example:
 
-    >>> import keras
     >>> model = keras.Sequential(
     ...     [
     ...         keras.Input((4,)),
@@ -43,4 +52,4 @@ def review(model, data=None, validation_data=None, batch_size=None):
     >>> [finding.rule for finding in review(model)]
     ['symmetric_kernel', 'logits']
     """
-    return apply(RULES, Look(model, data, validation_data, batch_size))
+    return apply(RULES, ModelInspection(model, data, validation_data, batch_size))

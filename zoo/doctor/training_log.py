@@ -1,80 +1,96 @@
-"""What the rules on a training look at: its curves, and the monitor's table."""
+"""What the rules on a training examine: its curves and the table of its monitor."""
 
 import csv
 import math
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 
 from hornbook.errors import InputError
-from hornbook.recipes.diagnosis.verdict import verdict
+from hornbook.recipes.diagnosis.verdict import CurveReport, verdict
 
 TEXT = ("layer", "kind", "activation")
 
 
-class Run:
-    """A training that is over, or that goes on.
+class TrainingLog:
+    """The curves and the monitor's table of a training.
+
+    Args:
+        history: As for `hornbook.recipes.diagnosis.verdict`, or `None`.
+        rows: Rows of `TrainingMonitor`, or `None`.
+        data: `(x, y)` of the training set, or `None`.
+        baseline: Loss of the best constant prediction, or `None`.
 
     Attributes:
-        rows: The monitor's table, a list of dicts; empty where there was none.
+        rows: The table of the monitor, a list of dicts; empty without a monitor.
         curves: A `CurveReport`, or `None` without a history.
-        validated: Whether there were validation losses.
-        data: `(x, y)` of the training set, or `None`.
-        baseline: Loss of the best constant guess, or `None`.
+        steps: The steps of the table.
+        layers: Paths of the layers in the table.
     """
 
-    def __init__(self, history=None, rows=None, data=None, baseline=None):
+    def __init__(
+        self,
+        history: Any = None,
+        rows: Iterable[Mapping[str, Any]] | None = None,
+        data: tuple[Any, Any] | None = None,
+        baseline: float | None = None,
+    ) -> None:
         self.history = history if history is None else as_columns(history)
         self.rows = list(rows or ())
         self.data, self.baseline = data, baseline
-        self.curves = self.history and verdict(self.history, baseline)
+        self.curves: CurveReport | None = self.history and verdict(
+            self.history, baseline
+        )
         self.steps = list(dict.fromkeys(row["step"] for row in self.rows))
         self.layers = list(dict.fromkeys(row["layer"] for row in self.rows))
         self._places = {(row["step"], row["layer"]): row for row in self.rows}
 
-    def series(self, layer, name):
-        """A figure of a layer by step, with NaN where there is none."""
+    def series(self, layer: str, name: str) -> np.ndarray:
+        """A column for a layer by step, NaN where it has no value."""
         rows = (self._places.get((step, layer), {}) for step in self.steps)
         values = (row.get(name) for row in rows)
         return np.array([math.nan if v is None else v for v in values], "float64")
 
-    def first(self, layer, name):
-        """A figure at the first measurement."""
+    def first(self, layer: str, name: str) -> Any:
+        """The first value of a column for a layer, or `None`."""
         return self._at(0, layer, name)
 
-    def last(self, layer, name):
-        """A figure at the last measurement."""
+    def last(self, layer: str, name: str) -> Any:
+        """The last value of a column for a layer, or `None`."""
         return self._at(-1, layer, name)
 
-    def _at(self, place, layer, name):
+    def _at(self, place: int, layer: str, name: str) -> Any:
         return self._places.get((self.steps[place], layer), {}).get(name)
 
-    def is_norm(self, layer):
-        """Whether a layer normalises: its weights are scales and offsets."""
+    def is_norm(self, layer: str) -> bool:
+        """Whether a layer is a normalisation layer."""
         return "Normalization" in (self.last(layer, "kind") or "")
 
-    def kernels(self):
-        """Layers with a kernel that is trained, in the order of their calls."""
+    def kernels(self) -> list[str]:
+        """Layers with a trainable kernel, in the order of their calls."""
         return [
             layer
             for layer in self.layers
             if self.last(layer, "trainable") == 1 and not self.is_norm(layer)
         ]
 
-    def typical(self, name):
-        """Of a figure the median over layers with a kernel and the run's first half.
+    def typical(self, name: str) -> float:
+        """Median of a column over layers with a kernel and the first half of training.
 
-        The first step is left out: some optimizers begin with an odd one.
+        The first step is left out: some optimizers begin with an unusual one.
         """
         medians = self._medians(name)[: max(2, math.ceil(len(self.steps) / 2))]
         medians = medians[1:] if len(medians) > 1 else medians
         return float(np.nanmedian(medians)) if np.isfinite(medians).any() else math.nan
 
-    def highest(self, name):
-        """Of a figure the highest median over layers with a kernel."""
+    def highest(self, name: str) -> float:
+        """Largest median of a column over layers with a kernel."""
         medians = self._medians(name)
         return float(np.nanmax(medians)) if np.isfinite(medians).any() else math.nan
 
-    def _medians(self, name):
+    def _medians(self, name: str) -> np.ndarray:
         table = np.array([self.series(layer, name) for layer in self.kernels()])
         if not table.size:
             return np.full(len(self.steps), math.nan)
@@ -84,8 +100,8 @@ class Run:
         return medians
 
 
-def as_columns(history):
-    """A history as a dict of lists: from a `History`, a dict, a table or rows."""
+def as_columns(history: Any) -> dict[str, list]:
+    """Converts a history to a dict of lists: a `History`, a dict, a table or rows."""
     history = getattr(history, "history", history)
     if not hasattr(history, "keys"):
         rows = list(history)
@@ -94,8 +110,8 @@ def as_columns(history):
     return {name: list(history[name]) for name in history}
 
 
-def read_table(path):
-    """Reads a CSV: numbers as floats, what is empty as `None`.
+def read_table(path: str | os.PathLike) -> list[dict[str, Any]]:
+    """Reads a CSV file: numbers become floats, empty fields `None`.
 
     Args:
         path: A `monitor.csv` of `TrainingMonitor`, or a history as `CSVLogger` and
@@ -105,19 +121,21 @@ def read_table(path):
         List of dicts.
 
     Raises:
-        InputError: If it cannot be read, or has no row.
+        InputError: If the file cannot be read, or has no rows.
     """
     try:
         with open(path, newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path} can't be read as CSV: {error}.") from error
+        raise InputError(
+            f"The CSV file cannot be read ({error}). Received: {path}"
+        ) from error
     if not rows:
-        raise InputError(f"{path} has no rows.")
+        raise InputError(f"The CSV file has no rows. Received: {path}")
     return [{name: _parse(text) for name, text in row.items()} for row in rows]
 
 
-def _parse(text):
+def _parse(text: str | None) -> float | str | None:
     if text in (None, "", "NA"):
         return None
     try:

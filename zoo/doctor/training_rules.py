@@ -1,28 +1,30 @@
 """Rules on the loss, the optimizer and the batches."""
 
+from collections.abc import Iterator
+
 from keras import layers
 
 from hornbook.compat import has_weight_decay
-from hornbook.zoo.doctor.finding import rule
-from hornbook.zoo.doctor.model_inspection import losses
+from hornbook.zoo.doctor.finding import Found, rule
+from hornbook.zoo.doctor.model_inspection import ModelInspection, losses
 
 NAMES_OF_NO_KERNEL = ("bias", "gamma", "beta", "scale", "alpha")
 TINY_BATCH = 4
 
 
 @rule(
-    "They are few, and set offsets and scales: decay only biases the model.",
-    "Exclude them: `optimizer.exclude_from_weight_decay(var_list=...)`, and give no "
-    "regularizer to biases and norms.",
+    "They are few, and set offsets and scales, so decay only biases the model.",
+    "Exclude them with `optimizer.exclude_from_weight_decay(var_list=...)`, and use no "
+    "regularizer for biases and normalisation layers.",
 )
-def decay_on_biases(look):
+def decay_on_biases(inspection: ModelInspection) -> Iterator[Found]:
     """Weight decay or regularizers on biases, scales and offsets."""
-    optimizer = getattr(look.model, "optimizer", None)
+    optimizer = getattr(inspection.model, "optimizer", None)
     while inner := getattr(optimizer, "inner_optimizer", None):
         optimizer = inner
     small = [
         v
-        for v in look.model.trainable_variables
+        for v in inspection.model.trainable_variables
         if len(v.shape) < 2 or v.name.endswith(NAMES_OF_NO_KERNEL)
     ]
     if getattr(optimizer, "weight_decay", None):
@@ -35,27 +37,29 @@ def decay_on_biases(look):
 
 
 @rule(
-    "The statistics of so few examples are noise (Ioffe and Szegedy 2015).",
+    "The statistics of so few examples are noisy (Ioffe and Szegedy 2015).",
     "Use larger batches, GroupNormalization, or freeze the BatchNormalization layers.",
 )
-def tiny_batch(look):
-    """BatchNormalization that learns from a handful of examples."""
+def tiny_batch(inspection: ModelInspection) -> Iterator[Found]:
+    """BatchNormalization trained with tiny batches."""
     norms = [
-        c.layer for c in look.calls if isinstance(c.layer, layers.BatchNormalization)
+        c.layer
+        for c in inspection.calls
+        if isinstance(c.layer, layers.BatchNormalization)
     ]
     learning = [layer for layer in norms if layer.trainable]
-    if look.batch_size and look.batch_size <= TINY_BATCH and learning:
-        yield learning[0].path, f"batches have {look.batch_size} examples"
+    if inspection.batch_size and inspection.batch_size <= TINY_BATCH and learning:
+        yield learning[0].path, f"batches have {inspection.batch_size} examples"
 
 
 @rule(
-    "The loss then squashes twice, or takes logits for probabilities: gradients are "
-    "wrong, in silence.",
-    "Let the last activation and `from_logits` agree.",
+    "The loss then applies softmax or sigmoid twice, or takes logits for "
+    "probabilities; gradients are wrong without an error.",
+    "Make the last activation and `from_logits` agree.",
 )
-def logits(look):
-    """A last activation and a cross-entropy that do not fit."""
-    for loss, name, call in losses(look):
+def logits(inspection: ModelInspection) -> Iterator[Found]:
+    """A last activation that does not match the cross-entropy."""
+    for loss, name, call in losses(inspection):
         probabilities = name in ("softmax", "sigmoid")
         logits = bool(loss.get("from_logits"))
         if name == "softmax" and call.outputs[0].shape[-1] == 1:

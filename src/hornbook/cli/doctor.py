@@ -1,4 +1,4 @@
-"""`hornbook doctor`: what is wrong with a run, a model or a history."""
+"""`hornbook doctor`: finds the problems of a run, a model or a history."""
 
 import json
 import shlex
@@ -11,7 +11,7 @@ import typer
 from hornbook.cli.quiet import quiet
 
 
-def register(app):
+def register(app: typer.Typer) -> None:
     """Adds the command."""
     app.command(rich_help_panel="Fine-tuning")(doctor)
 
@@ -19,31 +19,29 @@ def register(app):
 def doctor(
     target: Annotated[
         Path,
-        typer.Argument(
-            help="A run folder, a model.keras, a history.csv or a monitor.csv."
-        ),
+        typer.Argument(help="Run folder, model.keras, history.csv or monitor.csv."),
     ],
     data: Annotated[
         Path | None,
         typer.Option(
-            help="FILE.npz with x and y as the model takes them, perhaps x_val and "
-            "y_val: then inputs, labels and activations are looked at too."
+            help="FILE.npz with x and y, and optionally x_val and y_val, to check "
+            "inputs, labels and activations too."
         ),
     ] = None,
     batch_size: Annotated[
-        int | None, typer.Option(min=1, help="Of the training.")
+        int | None, typer.Option(min=1, help="Batch size of the training.")
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="Report to write. Default: doctor.html beside the target."),
+        typer.Option(help="Report to write. Default: doctor.html next to the target."),
     ] = None,
     trust: Annotated[
         bool,
         typer.Option("--trust", help="Open a model file that carries code."),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-):
-    """Say what is wrong with a training, and what to do about it, one thing first."""
+) -> None:
+    """Diagnose a training, and say what to change first."""
     quiet()
     from hornbook.zoo.doctor.from_path import diagnose_path
     from hornbook.zoo.doctor.report import as_dict, write_report

@@ -1,4 +1,4 @@
-"""`hornbook shift`: whether a test set is like the training set."""
+"""`hornbook shift`: whether a test set is distributed like the training set."""
 
 import json
 import shlex
@@ -12,7 +12,7 @@ from hornbook.cli.quiet import quiet
 from hornbook.errors import InputError
 
 
-def register(app):
+def register(app: typer.Typer) -> None:
     """Adds the command."""
     app.command(rich_help_panel="Fine-tuning")(shift)
 
@@ -21,53 +21,59 @@ def shift(
     train: Annotated[
         str,
         typer.Option(
-            help="Training set: folder:PATH (one folder a class), tfds:NAME, npz:FILE."
+            help="Training set: folder:PATH (one folder per class), csv:FILE, "
+            "tfds:NAME or npz:FILE."
         ),
     ],
     test: Annotated[
         str,
         typer.Option(
-            help="Test set, the same; folder:PATH may hold pictures without classes."
+            help="Test set, given in the same way; folder:PATH may hold images "
+            "without class folders."
         ),
     ],
     backbone: Annotated[
         str,
         typer.Option(
-            help="What sees them: glyphnet.letters_rgb (colour) or "
-            "glyphnet.letters_grey."
+            help="Backbone whose features are compared: any id of `hornbook zoo "
+            "list`, or a .keras file."
         ),
     ] = "glyphnet.letters_rgb",
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder to make. Default: shift/1, shift/2, ..."),
+        typer.Option(help="Folder to write to. Default: shift/1, shift/2, ..."),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the folds and permutations.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     skip_unreadable: Annotated[
-        bool, typer.Option(help="Go on without files that can't be read.")
+        bool, typer.Option(help="Skip files that cannot be read.")
     ] = False,
-):
-    """Say whether a test set is like the training set, and what differs.
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Open a model file that carries code.")
+    ] = False,
+) -> None:
+    """Compare a test set with the training set, and say how they differ.
 
-    Writes a report with the pictures that look most and least like the test set, and
-    weights to train with. Labels of the test set are not looked at.
+    Writes a report with the images that look most and least like the other set, and
+    sample weights for training. Labels of the test set are not used.
     """
     if out is not None and (out.is_file() or (out.is_dir() and any(out.iterdir()))):
         raise InputError(
-            f"The folder is not empty; choose another --out. Received: {out}"
+            f"The output folder is not empty; choose another --out. Received: {out}"
         )
     quiet()
     from hornbook.cli.progress import Bars
     from hornbook.zoo.runs.run import free_folder
-    from hornbook.zoo.shift.compare_datasets import compare
+    from hornbook.zoo.shift.compare_datasets import compare_datasets
     from hornbook.zoo.shift.report import as_dict, write_report
 
-    comparison = compare(
+    comparison = compare_datasets(
         train,
         test,
         backbone,
         seed=seed,
         skip_unreadable=skip_unreadable,
+        safe_mode=not trust,
         progress=Bars(),
     )
     found = as_dict(

@@ -27,11 +27,11 @@ def check(name, seed, folder):
         for layer in ("first", "second"):
             kernel, bias = initial.get_layer(layer).get_weights()
             z = z @ kernel.astype("float64") + bias
-            dead = diagnosis.run.first(f"{layer}_relu", "dead_units")
+            dead = diagnosis.log.first(f"{layer}_relu", "dead_units")
             assert dead == np.all(z <= 0, axis=0).sum()
             z = np.maximum(z, 0)
         finding = next(f for f in diagnosis.findings if f.layer == "first_relu")
-        count = diagnosis.run.last("first_relu", "dead_units")
+        count = diagnosis.log.last("first_relu", "dead_units")
         assert count >= round(share * planted.UNITS)
         assert finding.evidence.startswith(f"{count:.0f} of {planted.UNITS} units")
 

@@ -82,7 +82,7 @@ def test_a_page_of_all(tmp_path):
 def test_a_page_of_a_healthy_run(tmp_path):
     history = {"loss": list(np.geomspace(2.3, 0.02, 12))}
     text, tags = page(tmp_path, diagnose_history(history))
-    assert "<h1>Nothing is found to be wrong</h1>" in text
+    assert "<h1>No problems found</h1>" in text
     assert len(tags.images) == 1
 
 
@@ -100,7 +100,7 @@ def test_names_of_layers_are_escaped(tmp_path):
 
 
 def test_the_verdict_is_drawn_where_it_is_seen():
-    run = diagnose_history(OVERFITS).run
+    run = diagnose_history(OVERFITS).log
     figure = draw_verdict(run)
     (axes,) = figure.axes
     assert axes.get_title(loc="left").startswith("overfits (confidence")
@@ -112,12 +112,12 @@ def test_the_verdict_is_drawn_where_it_is_seen():
 
 def test_losses_that_are_missing_or_infinite_are_drawn():
     history = {"loss": [2.3, 1.0, float("inf"), 2.0], "val_loss": ["", 1.0, None, 2.0]}
-    figure = draw_verdict(diagnose_history(history).run)
+    figure = draw_verdict(diagnose_history(history).log)
     assert "diverged, epoch 3" in {line.get_label() for line in figure.axes[0].lines}
 
 
 def test_layers_are_drawn_in_their_order():
-    run = diagnose(monitor=table()).run
+    run = diagnose(monitor=table()).log
     distributions = draw_distributions(run)
     assert [each.get_title() for each in distributions.axes] == [
         "Activations",
@@ -135,7 +135,7 @@ def test_layers_are_drawn_in_their_order():
 
 
 def test_of_many_layers_some_are_drawn():
-    run = diagnose(monitor=table([f"net/{i}" for i in range(100)])).run
+    run = diagnose(monitor=table([f"net/{i}" for i in range(100)])).log
     names = [t.get_text() for t in draw_distributions(run).axes[0].get_yticklabels()]
     assert len(names) == MOST_LAYERS
     assert (names[0], names[-1]) == ("0", "99")

@@ -187,7 +187,9 @@ def test_a_cause_takes_its_consequences_along():
     came = {f.rule for f in diagnosis.consequences}
     assert came == {"dead_relu", "rate_too_small", "underfits"}
     assert diagnosis.actions == [diagnosis.findings[0].change]
-    assert "May come of it: dead_relu, rate_too_small, underfits." in str(diagnosis)
+    assert "Possible consequences: dead_relu, rate_too_small, underfits." in str(
+        diagnosis
+    )
 
 
 def test_tables_are_read_as_they_were_written(tmp_path):
@@ -202,5 +204,5 @@ def test_tables_are_read_as_they_were_written(tmp_path):
         with pytest.raises(InputError, match="no rows"):
             read_table(path)
     path.write_bytes(b"\xff\xfe\x00step")
-    with pytest.raises(InputError, match="can't be read"):
+    with pytest.raises(InputError, match="cannot be read"):
         read_table(path)

@@ -1,13 +1,15 @@
+import keras
 import numpy as np
 import pytest
 from PIL import Image
 from scipy import ndimage
 
 from hornbook.errors import InputError
+from hornbook.zoo.backbones import open_backbone
 from hornbook.zoo.data.arrays.decode import UnreadableImage
 from hornbook.zoo.data.builders.hornbook_digits import scanned_digits
 from hornbook.zoo.shift import compare_datasets as module
-from hornbook.zoo.shift.compare_datasets import compare
+from hornbook.zoo.shift.compare_datasets import compare_datasets, compute_features
 from hornbook.zoo.shift.figures import COLUMNS, draw_contact_sheet, extremes
 from hornbook.zoo.shift.measures import WORDS, measure
 from hornbook.zoo.shift.report import as_dict, verdict
@@ -33,7 +35,7 @@ def save(tmp_path):
 
 def test_no_shift_within_digits(digits, save):
     images, labels = digits
-    found = compare(
+    found = compare_datasets(
         save("a", images[:300], labels[:300]),
         save("b", images[300:600], labels[300:600]),
         GREY,
@@ -49,7 +51,7 @@ def test_thicker_strokes_and_another_mix_are_named(digits, save):
     train = save("a", images[:400], labels[:400])
     rest, truths = images[400:], labels[400:]
     thick = ndimage.grey_dilation(rest[:300], size=(1, 3, 3))
-    found = compare(train, save("b", thick, truths[:300]), GREY)
+    found = compare_datasets(train, save("b", thick, truths[:300]), GREY)
     assert found.report.inputs_shifted
     assert "brighter" in verdict(found) and "lighter over a larger area" in verdict(
         found
@@ -59,7 +61,7 @@ def test_thicker_strokes_and_another_mix_are_named(digits, save):
     odds = np.where(truths == 3, 8.0, 1.0)
     rng = np.random.default_rng(0)
     chosen = rng.choice(len(truths), 300, replace=False, p=odds / odds.sum())
-    found = compare(train, save("c", rest[chosen], truths[chosen]), GREY)
+    found = compare_datasets(train, save("c", rest[chosen], truths[chosen]), GREY)
     assert found.report.classes_shifted
     assert found.report.moved_classes[0].name == "3"
     share = (truths[chosen] == 3).mean()
@@ -71,7 +73,7 @@ def test_thicker_strokes_and_another_mix_are_named(digits, save):
 def test_large_sets_are_drawn_from_and_twins_are_told(digits, save, monkeypatch):
     monkeypatch.setattr(module, "AT_MOST", 50)
     images, labels = digits
-    found = compare(
+    found = compare_datasets(
         save("a", images[:120], labels[:120]),
         save("b", images[110:220], labels[110:220]),
         GREY,
@@ -79,20 +81,20 @@ def test_large_sets_are_drawn_from_and_twins_are_told(digits, save, monkeypatch)
     assert found.report.counts == (50, 50) and found.counts == (120, 110)
     assert len(found.covariate.sample_weight) == len(found.names) == 120
     notices = " ".join(found.notices)
-    assert "10 of 110 test pictures are training pictures too" in notices
-    assert "50 pictures of a set at most" in notices
+    assert "10 of 110 test images are in the training set too" in notices
+    assert "at most 50 images of each set" in notices
 
 
 def test_few_of_a_class_leave_the_mix_out(digits, save):
     images, labels = digits
     few = np.concatenate([np.flatnonzero(labels == k)[:4] for k in range(10)])
-    found = compare(
+    found = compare_datasets(
         save("a", images[few], labels[few]),
         save("b", images[-60:], labels[-60:]),
         GREY,
     )
     assert found.label is None and found.report.class_p_value is None
-    assert "mix of classes was not compared" in " ".join(found.notices)
+    assert "class proportions were not compared" in " ".join(found.notices)
     assert "mix of predicted" not in verdict(found)
     assert not as_dict(found)["class_mix"]
 
@@ -106,10 +108,10 @@ def test_files_that_are_no_pictures(digits, save, tmp_path):
         Image.fromarray(image).save(folder / f"{i:02}.png")
     (folder / "bad.png").write_bytes(b"nothing")
     with pytest.raises(UnreadableImage, match=r"bad\.png"):
-        compare(train, f"folder:{folder}", GREY)
-    found = compare(train, f"folder:{folder}", GREY, skip_unreadable=True)
+        compare_datasets(train, f"folder:{folder}", GREY)
+    found = compare_datasets(train, f"folder:{folder}", GREY, skip_unreadable=True)
     assert found.counts == (100, 20)
-    assert "Left out bad.png" in " ".join(found.notices)
+    assert "Skipped bad.png" in " ".join(found.notices)
 
 
 def test_refused_before_any_work(digits, save):
@@ -118,11 +120,11 @@ def test_refused_before_any_work(digits, save):
     for test, backbone, message in (
         (train, "resnet", "Received: resnet"),
         ("npz:nowhere.npz", GREY, "no such file"),
-        (train, GREY, "Every test picture is a training picture"),
-        (save("b", images[20:25], labels[20:25]), GREY, "At least 10 pictures"),
+        (train, GREY, "Every test image is in the training set"),
+        (save("b", images[20:25], labels[20:25]), GREY, "at least 10 images"),
     ):
         with pytest.raises(InputError, match=message):
-            compare(train, test, backbone)
+            compare_datasets(train, test, backbone)
 
 
 def test_measures_against_closed_forms():
@@ -141,7 +143,7 @@ def test_measures_against_closed_forms():
 
 def test_extremes_are_those_of_the_scores(digits, save):
     images, labels = digits
-    found = compare(
+    found = compare_datasets(
         save("a", images[:100], labels[:100]),
         save("b", 255 - images[100:160], labels[100:160]),
         GREY,
@@ -154,3 +156,63 @@ def test_extremes_are_those_of_the_scores(digits, save):
     sheet = draw_contact_sheet(extremes(found)).axes[0].images[0].get_array()
     np.testing.assert_array_equal(sheet[1:33, 1:33], most.images[0][..., 0])
     np.testing.assert_array_equal(sheet[35:67, 1:33], most.images[COLUMNS][..., 0])
+
+
+@pytest.fixture
+def own_backbone(tmp_path):
+    """A `.keras` file for 12×10 pixels: the mean of each quarter, and a head."""
+    inputs = keras.Input((12, 10, 1))
+    x = keras.layers.Rescaling(1 / 255)(inputs)
+    x = keras.layers.AveragePooling2D((6, 5))(x)
+    x = keras.layers.Flatten(name="features")(x)
+    outputs = keras.layers.Dense(2, activation="softmax")(x)
+    path = tmp_path / "own.keras"
+    keras.Model(inputs, outputs).save(path)
+    return path
+
+
+def test_any_backbone_sees_images_in_its_own_size(digits, save, own_backbone):
+    images, labels = digits
+    train = save("a", images[:200], labels[:200])
+    moved = np.clip(images[200:400].astype(int) + 40, 0, 255).astype("uint8")
+    found = compare_datasets(train, save("b", moved, labels[200:400]), own_backbone)
+    assert found.report.inputs_shifted and "brighter" in verdict(found)
+    assert found.train.images.shape[1:] == (12, 12, 1)
+    embedded = [each for each in found.report.features if "embedding" in each.name]
+    assert len(embedded) == 4
+    found = compare_datasets(
+        train, save("c", images[200:400], labels[200:400]), own_backbone
+    )
+    assert not found.report.inputs_shifted
+
+
+def test_features_are_those_of_the_model(own_backbone, monkeypatch):
+    monkeypatch.setattr(module, "BATCH_SIZE", 3)
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (8, 12, 10, 1), dtype="uint8")
+    model = open_backbone(own_backbone).model
+    quarters = images.reshape(8, 2, 6, 2, 5).mean((2, 4)).reshape(8, 4) / 255
+    got = compute_features(model, images, (12, 10))
+    np.testing.assert_allclose(got, quarters, rtol=1e-5)
+    flat = np.full((2, 30, 30, 1), 51, "uint8")
+    np.testing.assert_allclose(compute_features(model, flat, (12, 10)), 0.2, rtol=1e-5)
+
+
+def test_a_backbone_without_weights_is_told(digits, save):
+    images, labels = digits
+    found = compare_datasets(
+        save("a", np.stack([images[:60]] * 3, -1), labels[:60]),
+        save("b", np.stack([images[60:80]] * 3, -1), labels[60:80]),
+        "glyphnet_small",
+    )
+    assert "glyphnet_small has random weights" in found.notices[0]
+
+
+def test_a_backbone_that_takes_no_images(digits, save, tmp_path):
+    images, labels = digits
+    keras.Sequential([keras.Input((3,)), keras.layers.LayerNormalization()]).save(
+        tmp_path / "n.keras"
+    )
+    data = save("a", images[:60], labels[:60])
+    with pytest.raises(InputError, match=r"backbone for images.*n\.keras"):
+        compare_datasets(data, data, tmp_path / "n.keras")

@@ -1,1 +1,1 @@
-"""Pictures in memory or on disk: decoding, crops, draws."""
+"""Images in memory or on disk: decoding, crops, drawing a few labels."""

@@ -1,12 +1,15 @@
-"""Square crops of pictures in memory, for training and for cached features."""
+"""Square crops of images in memory, for training and for cached features."""
 
 import itertools
+from typing import Any
 
 import numpy as np
 
 
-def crops_at(images, tops, lefts, size):
-    """One square of each picture.
+def crops_at(
+    images: np.ndarray, tops: np.ndarray, lefts: np.ndarray, size: int
+) -> np.ndarray:
+    """One square of each image.
 
     Args:
         images: Array `(batch, height, width, ...)`.
@@ -29,17 +32,17 @@ def crops_at(images, tops, lefts, size):
     return images[batch, rows[:, :, None], columns[:, None, :]]
 
 
-def centre_crops(images, size):
-    """The square in the middle of each picture."""
+def centre_crops(images: np.ndarray, size: int) -> np.ndarray:
+    """The square in the middle of each image."""
     edge = (images.shape[1] - size) // 2
     return images[:, edge : edge + size, edge : edge + size]
 
 
 class CentreCrops:
-    """The squares in the middle of pictures, cut when they are asked for.
+    """The squares in the middle of images, cropped when they are indexed.
 
     Args:
-        images: Array `(examples, height, width, ...)`, or `DiskPictures`.
+        images: Array `(examples, height, width, ...)`, or `DiskImages`.
         size: Side of a square in pixels.
 
     Example:
@@ -48,18 +51,20 @@ class CentreCrops:
     (2, 4, 4, 3)
     """
 
-    def __init__(self, images, size):
+    def __init__(self, images: Any, size: int) -> None:
         self.images, self.size = images, size
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.images)
 
-    def __getitem__(self, places):
+    def __getitem__(self, places: Any) -> np.ndarray:
         return centre_crops(self.images[places], self.size)
 
 
-def random_crops(images, rng, size=32):
-    """A random square of each picture; each picture has its own place.
+def random_crops(
+    images: np.ndarray, rng: np.random.Generator, size: int = 32
+) -> np.ndarray:
+    """A random square of each image, at a place of its own.
 
     Args:
         images: Array `(batch, height, width, ...)`.
@@ -74,15 +79,15 @@ def random_crops(images, rng, size=32):
     return crops_at(images, tops, lefts, size)
 
 
-def crop_places(margin, at_most):
-    """Evenly spread `(top, left)` places for a crop that has `margin` pixels to move.
+def crop_places(margin: int, at_most: int) -> list[tuple[int, int]]:
+    """Evenly spaced `(top, left)` positions for a crop that can move `margin` pixels.
 
     Args:
         margin: Pixels that the crop can move down or right.
-        at_most: How many places may be returned; at least 1.
+        at_most: Largest number of positions to return; at least 1.
 
     Returns:
-        List of `(top, left)`: every place if there are few enough, else a coarser
+        List of `(top, left)`: every position if there are few enough, else a coarser
         square grid, down to the centre alone.
 
     Example:

@@ -1,15 +1,16 @@
-"""Reads any picture file as uint8 pixels, and shrinks pictures to a small square."""
+"""Reads any image file as uint8 pixels, and scales images to a square."""
 
 import functools
 import os
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from hornbook.errors import InputError
 
-# What Pillow decodes by itself. It knows more, but hands EPS to Ghostscript, and of
-# HDF5 and others only tells that they are there.
+# What Pillow decodes itself. It runs Ghostscript for EPS, and only recognises HDF5 and
+# some others without decoding them.
 FORMATS = (
     *("AVIF", "BMP", "DDS", "DIB", "GIF", "ICNS", "ICO", "JPEG", "JPEG2000", "MPO"),
     *("PCX", "PNG", "PPM", "PSD", "QOI", "SGI", "TGA", "TIFF", "WEBP"),
@@ -17,28 +18,28 @@ FORMATS = (
 
 
 class UnreadableImage(InputError):
-    """A file that should hold a picture can't be read.
+    """Raised if an image file cannot be read.
 
     Args:
         path: Path of the file.
-        reason: What is wrong, a few words.
+        reason: What is wrong, in a few words.
     """
 
-    def __init__(self, path, reason):
-        super().__init__(f"The picture {path} can't be read: {reason}")
+    def __init__(self, path: str | Path, reason: str) -> None:
+        super().__init__(f"The image {path} cannot be read: {reason}")
         self.reason = reason
 
 
 @functools.cache
-def _formats():
-    """Those of the formats that this Pillow was built with."""
+def _formats() -> list[str]:
+    """The formats that the installed Pillow was built with."""
     Image.init()
     return [name for name in FORMATS if name in Image.OPEN]
 
 
 @functools.cache
-def image_extensions():
-    """The file name extensions of pictures that can be read, in lower case.
+def image_extensions() -> frozenset[str]:
+    """The file name extensions of images that can be read, in lower case.
 
     Example:
 
@@ -50,24 +51,24 @@ def image_extensions():
     return frozenset(extension for extension, name in known if name in FORMATS)
 
 
-def read_image(path, channels):
-    """Reads a picture file as it is meant to be seen.
+def read_image(path: str | Path, channels: int) -> np.ndarray:
+    """Reads an image file as it is meant to be displayed.
 
-    It is turned upright as its EXIF orientation says. Transparent parts are laid over
-    white. 16-bit greys are scaled to 8 bits, not cut off. Of an animation the first
-    frame is read. Colour profiles are not applied.
+    The image is rotated by its EXIF orientation. Transparent parts become white. 16-bit
+    greys are scaled to 8 bits, not clipped. Of an animation, the first frame is read.
+    Colour profiles are not applied.
 
     Args:
-        path: Path of the file; its content tells the format, not its name.
+        path: Path of the file, whose format is told by its content, not by its name.
         channels: 1 for grey, 3 for RGB.
 
     Returns:
         uint8 array `(height, width, channels)`.
 
     Raises:
-        UnreadableImage: an `InputError`, if the file is missing, empty, damaged, no
-            picture, too big to be harmless (179 million pixels), or of
-            floating-point greys, whose range no one knows.
+        UnreadableImage: An `InputError`, if the file is missing, empty, damaged, not an
+            image, larger than 179 million pixels, or has floating-point greys, whose
+            range is unknown.
     """
     try:
         if os.path.getsize(path) == 0:
@@ -78,15 +79,15 @@ def read_image(path, channels):
     except UnreadableImage:
         raise
     except UnidentifiedImageError as error:
-        raise UnreadableImage(path, "it is no picture, or damaged") from error
-    except Exception as error:  # a damaged file makes each decoder fail in its own way
+        raise UnreadableImage(path, "it is not an image, or is damaged") from error
+    except Exception as error:  # each decoder fails in its own way
         system = getattr(error, "strerror", None)
         reason = system or str(error).partition("\n")[0] or type(error).__name__
         raise UnreadableImage(path, reason) from error
 
 
-def to_channels(picture, channels):
-    """Makes a picture in memory grey or RGB, as `read_image` does.
+def to_channels(picture: np.ndarray, channels: int) -> np.ndarray:
+    """Converts an image in memory to grey or RGB, as `read_image` does.
 
     Args:
         picture: uint8 array `(height, width)` or `(height, width, 1, 3 or 4)`; the
@@ -109,7 +110,7 @@ def to_channels(picture, channels):
     return _pixels(Image.fromarray(picture), channels)
 
 
-def _pixels(image, channels):
+def _pixels(image: Image.Image, channels: int) -> np.ndarray:
     """The pixels of a PIL image of any mode."""
     if image.mode == "F":
         raise ValueError("floating-point greys are not supported")
@@ -125,8 +126,8 @@ def _pixels(image, channels):
     return pixels.reshape(*pixels.shape[:2], channels)
 
 
-def _eight_bits(image):
-    """A 16-bit grey image as uint8; Pillow itself would cut off all above 255."""
+def _eight_bits(image: Image.Image) -> np.ndarray:
+    """A 16-bit grey image as uint8; Pillow itself would clip at 255."""
     deep = np.asarray(image).astype("int32")
     if deep.min() < 0 or deep.max() > 65535:
         raise ValueError("its greys are not within 16 bits")
@@ -135,14 +136,14 @@ def _eight_bits(image):
     return grey if transparent is None else np.where(deep == transparent, 255, grey)
 
 
-def shrink(picture, size):
-    """Cuts the square from the middle of a picture and scales it to a small one.
+def shrink(picture: np.ndarray, size: int) -> np.ndarray:
+    """Crops the square in the middle of an image and scales it.
 
-    Within one grey level this is what `keras.layers.Resizing` does with `antialias`
-    and `crop_to_aspect_ratio`, which a finished run's model has inside.
+    Within one grey level this equals `keras.layers.Resizing` with `antialias` and
+    `crop_to_aspect_ratio`, which the model of a finished run contains.
 
     Args:
-        picture: uint8 array `(height, width, channels)`; a small one is enlarged.
+        picture: uint8 array `(height, width, channels)`; a small image is enlarged.
         size: Side of the result in pixels.
 
     Returns:

@@ -1,6 +1,6 @@
-"""What the readers of data sets hand on: small pictures in memory, with labels."""
+"""What the readers of data sets return: scaled images with their labels."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,23 +10,23 @@ from hornbook.zoo.data.arrays.decode import shrink, to_channels
 
 @dataclass(frozen=True, eq=False)
 class Examples:
-    """Labelled pictures, one split of a data set.
+    """Labelled images: one split of a data set.
 
     Attributes:
-        images: uint8 array `(examples, size, size, channels)`, or `DiskPictures`.
+        images: uint8 array `(examples, size, size, channels)`, or `DiskImages`.
         labels: int64 array `(examples,)`.
-        names: What each is found by: its file in the folder, or "train[7]".
+        names: Name of each example: its file in the folder, or "train[7]".
     """
 
     images: np.ndarray
     labels: np.ndarray
     names: tuple[str, ...]
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.labels)
 
-    def take(self, places):
-        """The examples at some places, in that order."""
+    def take(self, places: Sequence[int] | np.ndarray) -> "Examples":
+        """The examples at some indices, in that order."""
         names = tuple(self.names[place] for place in places)
         pick = getattr(self.images, "pick", self.images.__getitem__)
         return Examples(pick(places), self.labels[places], names)
@@ -34,12 +34,13 @@ class Examples:
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """A data set as its source has it, before anything is drawn.
+    """A data set as its source has it, before any split is drawn.
 
     Attributes:
-        classes: The classes' names; a label is a place among them.
-        splits: `Examples` by split: "train", maybe "validation" and "test".
-        enlarged: How many pictures were smaller than asked for.
+        classes: Names of the classes; a label is an index into them.
+        splits: Dict from "train", and optionally "validation" and "test", to
+            `Examples`.
+        enlarged: Number of images that were smaller than requested.
         notices: Sentences for the user.
     """
 
@@ -51,13 +52,13 @@ class Found:
 
 @dataclass
 class Gatherer:
-    """Gathers pictures of any sizes, one by one, as small squares.
+    """Collects images of any size as squares of one size.
 
     Args:
         size: Side of a square in pixels.
         channels: 1 for grey, 3 for RGB.
-        total: How many pictures there are in all splits.
-        on_progress: Called with `(done, total)` after each.
+        total: Number of images in all splits together.
+        on_progress: Called with `(done, total)` after each image.
 
     Example:
 
@@ -69,16 +70,16 @@ class Gatherer:
     size: int
     channels: int
     total: int
-    on_progress: Callable | None = None
+    on_progress: Callable[[int, int], None] | None = None
     done: int = 0
     enlarged: int = 0
 
-    def gather(self, pictures, count):
-        """Shrinks the next pictures.
+    def gather(self, pictures: Iterable[np.ndarray], count: int) -> np.ndarray:
+        """Scales the next images.
 
         Args:
             pictures: Iterable of uint8 arrays `(height, width[, channels])`.
-            count: How many there are.
+            count: Number of images.
 
         Returns:
             uint8 array `(count, size, size, channels)`.

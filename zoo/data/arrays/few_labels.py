@@ -3,19 +3,19 @@
 import numpy as np
 
 
-def draw_few(labels, labels_per_class, seed):
-    """Chooses the same number of examples of each class.
+def draw_few(labels: np.ndarray, labels_per_class: int | None, seed: int) -> np.ndarray:
+    """Chooses the same number of examples of each class at random.
 
     Args:
         labels: Integer array `(examples,)`.
-        labels_per_class: How many of each class to choose, or None for all.
-        seed: Integer; each seed is another choice.
+        labels_per_class: Number of examples of each class, or `None` for all.
+        seed: Random seed.
 
     Returns:
-        Integer array: the places of the chosen examples, class by class.
+        Integer array: the indices of the chosen examples, class by class.
 
     Raises:
-        ValueError: if a class has fewer examples than asked for.
+        ValueError: If a class has fewer examples than requested.
 
     Example:
 

@@ -1,1 +1,1 @@
-"""The data sets of the project as TFDS builders, and what draws their pictures."""
+"""The data sets of the project as TFDS builders, and the drawing of their images."""

@@ -1,11 +1,11 @@
-"""Colour backgrounds made by formula, and the ways a glyph is laid over one."""
+"""Procedural backgrounds in colour, and glyphs drawn over them."""
 
 import numpy as np
 from PIL import Image, ImageDraw
 
 
-def procedural_background(rng, size=64):
-    """Smooth noise at several scales, and sometimes waves, shapes and grain.
+def procedural_background(rng: np.random.Generator, size: int = 64) -> np.ndarray:
+    """Smooth noise at several scales, sometimes with waves, shapes and grain.
 
     Args:
         rng: `numpy.random.Generator`.
@@ -34,7 +34,7 @@ def procedural_background(rng, size=64):
     return np.clip(picture, 0, 255).astype("uint8")
 
 
-def _noise(rng, nodes, size):
+def _noise(rng: np.random.Generator, nodes: int, size: int) -> np.ndarray:
     """A coarse grid of one hue, or of many, scaled up smoothly."""
     if rng.random() < 0.6:
         grid = rng.normal(size=(nodes, nodes, 1)) * rng.normal(size=3)
@@ -45,14 +45,14 @@ def _noise(rng, nodes, size):
     return np.stack([np.asarray(c.resize((size, size), smooth)) for c in channels], -1)
 
 
-def _waves(rng, size):
+def _waves(rng: np.random.Generator, size: int) -> np.ndarray:
     y, x = np.mgrid[:size, :size]
     angle, frequency = rng.uniform(0, np.pi), rng.uniform(0.1, 1.2)
     wave = np.sin(frequency * (x * np.cos(angle) + y * np.sin(angle)))
     return 30 * wave[..., None] * rng.normal(size=3)
 
 
-def _shapes(rng, picture):
+def _shapes(rng: np.random.Generator, picture: np.ndarray) -> np.ndarray:
     image = Image.fromarray(np.clip(picture, 0, 255).astype("uint8"))
     pen = ImageDraw.Draw(image)
     for _ in range(rng.integers(1, 6)):
@@ -63,8 +63,10 @@ def _shapes(rng, picture):
     return np.asarray(image, "float64")
 
 
-def lay_over(ink, background, rng):
-    """Lays glyphs over backgrounds: half by difference, half in a flat colour.
+def lay_over(
+    ink: np.ndarray, background: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """Draws glyphs over backgrounds: half by difference, half in a flat colour.
 
     Args:
         ink: uint8 array `(batch, height, width)`.

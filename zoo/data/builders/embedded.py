@@ -3,28 +3,32 @@
 import contextlib
 import importlib
 import io
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 from hornbook.errors import InputError
 
 
-def embedded_builder(name):
+def embedded_builder(name: str) -> type:
     """The builder class of one of our data sets, by its TFDS name."""
     module = importlib.import_module(f"hornbook.zoo.data.builders.{name}")
     return getattr(module, "".join(part.title() for part in name.split("_")))
 
 
-def build_configs(names, data_dir=None):
-    """Builds data sets, each in all its configs or in the one that is named.
+def build_configs(
+    names: Iterable[str], data_dir: str | Path | None = None
+) -> Iterator[tuple[str, int, Path]]:
+    """Builds data sets, each in all its configs or in one of them.
 
     Args:
         names: Such as "hornbook_digits" or "hornbook_glyphs/rgb".
-        data_dir: Folder for the data; None for TFDS's own.
+        data_dir: Folder for the data. Defaults to the folder of TFDS.
 
     Yields:
-        `(config, examples, folder)` as each is done.
+        `(config, examples, folder)` after each config is built.
 
     Raises:
-        InputError: before any is built, if a config is not one of the data set's.
+        InputError: If a data set has no such config; then none is built.
     """
     builders = []
     for name in names:
@@ -37,7 +41,7 @@ def build_configs(names, data_dir=None):
         builders += [(dataset, each) for each in ([config] if config else known)]
     for dataset, config in builders:
         builder = embedded_builder(dataset)(config=config, data_dir=data_dir)
-        with contextlib.redirect_stdout(io.StringIO()):  # it talks of downloading
+        with contextlib.redirect_stdout(io.StringIO()):  # it says that it downloads
             builder.download_and_prepare()
         examples = sum(split.num_examples for split in builder.info.splits.values())
         yield f"{dataset}/{config}", examples, builder.data_path

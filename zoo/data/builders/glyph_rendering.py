@@ -1,7 +1,7 @@
-"""Letters and symbols drawn from matplotlib's fonts, bent as handwriting bends.
+"""Letters and symbols drawn from matplotlib's fonts, distorted like handwriting.
 
-No digit is ever drawn, so that a backbone trained on these glyphs meets its first
-digit while it is fine-tuned. See FONTS.md for the fonts and their licences.
+No digit is ever drawn, so that a backbone trained on these glyphs sees its first
+digit during fine-tuning. See FONTS.md for the fonts and their licences.
 """
 
 import functools
@@ -56,7 +56,7 @@ ALPHABETS = (
 )
 
 
-def font_path(name):
+def font_path(name: str) -> str:
     """Path of a font file that matplotlib bundles."""
     from matplotlib import get_data_path
 
@@ -64,20 +64,20 @@ def font_path(name):
 
 
 @functools.cache
-def _font(name, size):
+def _font(name: str, size: int) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(font_path(name), size)
 
 
 @functools.cache
-def _characters(name):
+def _characters(name: str) -> frozenset[int]:
     from matplotlib.ft2font import FT2Font
 
     return frozenset(FT2Font(font_path(name)).get_charmap())
 
 
 @functools.cache
-def glyph_classes():
-    """The classes and what may be drawn for each.
+def glyph_classes() -> dict[str, tuple[tuple[str, str], ...]]:
+    """The classes, and what can be drawn for each.
 
     Returns:
         Dict from class name (one character) to a tuple of `(font file, character)`,
@@ -91,7 +91,7 @@ def glyph_classes():
     """
     classes = {}
 
-    def add(name, fonts, character):
+    def add(name: str, fonts: tuple[str, ...], character: str) -> None:
         for font in fonts:
             if ord(character) in _characters(font):
                 classes.setdefault(name, []).append((font, character))
@@ -116,7 +116,7 @@ def glyph_classes():
 
 
 @functools.cache
-def _stencil(font, character):
+def _stencil(font: str, character: str) -> Image.Image:
     """The glyph cut out and scaled to 48 pixels, as a grey PIL image."""
     image = Image.new("L", (120, 120), 0)
     pen = ImageDraw.Draw(image)
@@ -127,8 +127,8 @@ def _stencil(font, character):
     return image.resize(size, Image.Resampling.BILINEAR)
 
 
-def upsample_scan(blocks, size=SIZE):
-    """Scales 8×8 block counts of 0 to 16, as in UCI's digits, to a grey picture.
+def upsample_scan(blocks: np.ndarray, size: int = SIZE) -> np.ndarray:
+    """Scales 8×8 block counts of 0 to 16, as in UCI's digits, to a grey image.
 
     Args:
         blocks: Array `(8, 8)`, 0 to 16.
@@ -147,13 +147,13 @@ def upsample_scan(blocks, size=SIZE):
     return np.clip(np.asarray(scaled), 0, 255).astype("uint8")
 
 
-def render_glyph(font, character, rng):
+def render_glyph(font: str, character: str, rng: np.random.Generator) -> np.ndarray:
     """Draws one glyph with a random stroke, pose, wobble, resolution and noise.
 
     Args:
         font: File name of a bundled font.
-        character: What to draw.
-        rng: `numpy.random.Generator`; the same state gives the same picture.
+        character: The character to draw.
+        rng: `numpy.random.Generator`; the same state gives the same image.
 
     Returns:
         uint8 array `(36, 36)`: ink is bright, paper is 0.
@@ -174,8 +174,8 @@ def render_glyph(font, character, rng):
     return _scan(image, rng) if rng.random() < 0.6 else _photograph(image, rng)
 
 
-def _stroke(stencil, rng):
-    """Thickens, thins, or leaves the strokes."""
+def _stroke(stencil: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """Thickens, thins or keeps the strokes."""
     canvas = Image.new("L", (CANVAS, CANVAS), 0)
     corner = [(CANVAS - side) // 2 for side in stencil.size]
     canvas.paste(stencil, tuple(corner))
@@ -186,7 +186,9 @@ def _stroke(stencil, rng):
     return thin if thin.getextrema()[1] > 60 else canvas
 
 
-def _bend(image, rng, wobble=3.2):
+def _bend(
+    image: Image.Image, rng: np.random.Generator, wobble: float = 3.2
+) -> np.ndarray:
     """Affine pose plus a smooth random displacement of a few pixels."""
     centre = (CANVAS - 1) / 2
     y, x = np.mgrid[:CANVAS, :CANVAS] - centre
@@ -202,14 +204,14 @@ def _bend(image, rng, wobble=3.2):
     return map_coordinates(np.asarray(image, "float32"), at, order=1)
 
 
-def _smooth_field(rng):
+def _smooth_field(rng: np.random.Generator) -> np.ndarray:
     nodes = int(rng.integers(3, 6))
     coarse = Image.fromarray(rng.normal(size=(nodes, nodes)).astype("float32"))
     return np.asarray(coarse.resize((CANVAS, CANVAS), Image.Resampling.BICUBIC))
 
 
-def _scan(image, rng):
-    """As UCI's digits were made: a 32×32 bitmap, ink counted in 4×4 blocks."""
+def _scan(image: Image.Image, rng: np.random.Generator) -> np.ndarray:
+    """Like UCI's digits: a 32×32 bitmap whose ink is counted in 4×4 blocks."""
     scale = 32 / max(image.size)
     width, height = (max(4, round(side * scale)) for side in image.size)
     if rng.random() < 0.5:
@@ -223,8 +225,8 @@ def _scan(image, rng):
     return upsample_scan(bitmap.reshape(8, 4, 8, 4).sum((1, 3)))
 
 
-def _photograph(image, rng):
-    """At full resolution: placed, blurred, faded, with sensor noise."""
+def _photograph(image: Image.Image, rng: np.random.Generator) -> np.ndarray:
+    """At full resolution: shifted, blurred, faded, with sensor noise."""
     scale = rng.uniform(22, 34) / max(image.size)
     width, height = (max(3, round(side * scale)) for side in image.size)
     left, top = (

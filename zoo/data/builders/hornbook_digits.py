@@ -1,5 +1,8 @@
 """`hornbook_digits`: UCI's handwritten digits as a TFDS data set."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 import tensorflow_datasets as tfds
 
@@ -22,7 +25,7 @@ CITATION = """\
 class FewLabels(tfds.core.BuilderConfig):
     """How many labelled examples of each class the training split holds."""
 
-    def __init__(self, labels_per_class=None):
+    def __init__(self, labels_per_class: int | None = None) -> None:
         many = "all" if labels_per_class is None else str(labels_per_class)
         text = f"{many} labelled examples of each class to train on"
         super().__init__(name=f"{many}_per_class", version="1.0.0", description=text)
@@ -32,12 +35,12 @@ class FewLabels(tfds.core.BuilderConfig):
 CONFIGS = [FewLabels(), *map(FewLabels, LABELS_PER_CLASS)]
 
 
-def scanned_digits():
+def scanned_digits() -> tuple[np.ndarray, np.ndarray]:
     """The 1,797 digits that scikit-learn bundles.
 
     Returns:
         `(images, labels)`: uint8 `(1797, 36, 36)` and int `(1797,)`. The first 797 are
-        the pool to train on.
+        for training.
     """
     from sklearn.datasets import load_digits
 
@@ -45,8 +48,10 @@ def scanned_digits():
     return np.stack([upsample_scan(image) for image in digits.images]), digits.target
 
 
-def split_places(labels, labels_per_class):
-    """Places of the training examples (drawn with seed 0) and of the test examples."""
+def split_places(
+    labels: np.ndarray, labels_per_class: int | None
+) -> dict[str, np.ndarray]:
+    """Indices of the training examples (drawn with seed 0) and of the test examples."""
     train = draw_few(labels[:POOL], labels_per_class, seed=0)
     return {"train": train, "test": np.arange(POOL, len(labels))}
 
@@ -57,7 +62,7 @@ class HornbookDigits(tfds.core.GeneratorBasedBuilder):
     VERSION = tfds.core.Version("1.0.0")
     BUILDER_CONFIGS = CONFIGS
 
-    def _info(self):
+    def _info(self) -> tfds.core.DatasetInfo:
         return tfds.core.DatasetInfo(
             builder=self,
             description="The 1,797 handwritten digits of UCI's test set, which "
@@ -76,7 +81,7 @@ class HornbookDigits(tfds.core.GeneratorBasedBuilder):
             citation=CITATION,
         )
 
-    def _split_generators(self, dl_manager):
+    def _split_generators(self, dl_manager: Any) -> dict[str, Iterator]:
         images, labels = scanned_digits()
         places = split_places(labels, self.builder_config.labels_per_class)
         return {
@@ -84,6 +89,8 @@ class HornbookDigits(tfds.core.GeneratorBasedBuilder):
             for split, chosen in places.items()
         }
 
-    def _generate_examples(self, images, labels, places):
+    def _generate_examples(
+        self, images: np.ndarray, labels: np.ndarray, places: np.ndarray
+    ) -> Iterator[tuple[int, dict]]:
         for place in places:
             yield int(place), {"image": images[place], "label": int(labels[place])}

@@ -1,5 +1,8 @@
 """`hornbook_glyphs`: rendered letters and symbols, to pretrain on."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 import tensorflow_datasets as tfds
 
@@ -12,22 +15,29 @@ TRAIN, VALIDATION = 80_000, 4_000
 class GlyphsConfig(tfds.core.BuilderConfig):
     """Grey ink on black, or in colour over procedural backgrounds."""
 
-    def __init__(self, name, channels, train=TRAIN, validation=VALIDATION):
+    def __init__(
+        self,
+        name: str,
+        channels: int,
+        train: int = TRAIN,
+        validation: int = VALIDATION,
+    ) -> None:
         text = "grey ink on black" if channels == 1 else "in colour over backgrounds"
         super().__init__(name=name, version="1.0.0", description=text)
         self.channels = channels
         self.examples = {"train": train, "validation": validation}
 
 
-def glyph(number, seed=0):
-    """One grey example: the classes take turns, the drawing is random.
+def glyph(number: int, seed: int = 0) -> tuple[np.ndarray, int]:
+    """One grey example: the classes alternate, the drawing is random.
 
     Args:
-        number: Which example; each is drawn from a random state of its own.
-        seed: Another seed is another data set.
+        number: Index of the example; each is drawn from a random state of its own.
+        seed: Random seed of the data set.
 
     Returns:
-        `(image, label)`: uint8 `(36, 36)` and the class's place in `glyph_classes()`.
+        `(image, label)`: uint8 `(36, 36)` and the index of the class in
+        `glyph_classes()`.
     """
     rng = np.random.default_rng([seed, number])
     drawings = list(glyph_classes().values())
@@ -45,7 +55,7 @@ class HornbookGlyphs(tfds.core.GeneratorBasedBuilder):
         GlyphsConfig("rgb", channels=3),
     ]
 
-    def _info(self):
+    def _info(self) -> tfds.core.DatasetInfo:
         shape = (SIZE, SIZE, self.builder_config.channels)
         return tfds.core.DatasetInfo(
             builder=self,
@@ -62,7 +72,7 @@ class HornbookGlyphs(tfds.core.GeneratorBasedBuilder):
             license="Pictures: CC0. Fonts: see FONTS.md beside the builder.",
         )
 
-    def _split_generators(self, dl_manager):
+    def _split_generators(self, dl_manager: Any) -> dict[str, Iterator]:
         # Validation comes after every training example, so that both are new drawings.
         train, validation = self.builder_config.examples.values()
         return {
@@ -70,7 +80,7 @@ class HornbookGlyphs(tfds.core.GeneratorBasedBuilder):
             "validation": self._generate_examples(TRAIN, validation),
         }
 
-    def _generate_examples(self, first, count):
+    def _generate_examples(self, first: int, count: int) -> Iterator[tuple[int, dict]]:
         for number in range(first, first + count):
             ink, label = glyph(number)
             if self.builder_config.channels == 1:

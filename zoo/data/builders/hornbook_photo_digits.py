@@ -1,5 +1,8 @@
 """`hornbook_photo_digits`: handwritten digits over patches of photographs."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 import tensorflow_datasets as tfds
 
@@ -13,10 +16,10 @@ from hornbook.zoo.data.builders.hornbook_digits import (
 )
 
 
-def photo_digits():
+def photo_digits() -> tuple[np.ndarray, np.ndarray]:
     """Each digit blended, by difference, with a patch of one of two photographs.
 
-    Digits to train on lie over the left half of a photograph, digits to test on over
+    Training digits are drawn over the left half of a photograph and test digits over
     the right half, so that no background pixel is in both.
 
     Returns:
@@ -45,7 +48,7 @@ class HornbookPhotoDigits(tfds.core.GeneratorBasedBuilder):
     VERSION = tfds.core.Version("1.0.0")
     BUILDER_CONFIGS = CONFIGS
 
-    def _info(self):
+    def _info(self) -> tfds.core.DatasetInfo:
         return tfds.core.DatasetInfo(
             builder=self,
             description="The digits of hornbook_digits, each the absolute difference "
@@ -65,7 +68,7 @@ class HornbookPhotoDigits(tfds.core.GeneratorBasedBuilder):
             citation=CITATION,
         )
 
-    def _split_generators(self, dl_manager):
+    def _split_generators(self, dl_manager: Any) -> dict[str, Iterator]:
         images, labels = photo_digits()
         places = split_places(labels, self.builder_config.labels_per_class)
         return {
@@ -73,6 +76,8 @@ class HornbookPhotoDigits(tfds.core.GeneratorBasedBuilder):
             for split, chosen in places.items()
         }
 
-    def _generate_examples(self, images, labels, places):
+    def _generate_examples(
+        self, images: np.ndarray, labels: np.ndarray, places: np.ndarray
+    ) -> Iterator[tuple[int, dict]]:
         for place in places:
             yield int(place), {"image": images[place], "label": int(labels[place])}

@@ -1,10 +1,12 @@
-"""Reads a CSV file of picture files and their labels."""
+"""Reads a CSV file that lists image files and their labels."""
 
 import csv
+from collections.abc import Callable
 from pathlib import Path
 
 from hornbook.errors import InputError
-from hornbook.zoo.data.readers.folder import SPLITS, PictureToRead, read_files
+from hornbook.zoo.data.arrays.examples import Found
+from hornbook.zoo.data.readers.folder import SPLITS, ImageToRead, read_files
 
 COLUMNS = {
     "path": ("path", "file", "filename", "file_name", "image", "image_path"),
@@ -13,24 +15,32 @@ COLUMNS = {
 }
 
 
-def read_csv(path, size, channels, on_progress=None, *, skip_unreadable=False):
-    """Reads the pictures that a CSV file names.
+def read_csv(
+    path: str | Path,
+    size: int,
+    channels: int,
+    on_progress: Callable[[int, int], None] | None = None,
+    *,
+    skip_unreadable: bool = False,
+) -> Found:
+    """Reads the images that a CSV file lists.
 
     Args:
         path: A UTF-8 file whose first line names the columns: `path` (relative to the
-            CSV file, or absolute) and `label`, maybe `split` (train, validation or
-            test). Columns may go by other common names, such as `file` and `class`,
-            and stand among others.
-        size: Side in pixels to shrink to.
+            CSV file, or absolute), `label`, and optionally `split` (train, validation
+            or test). Other common names, such as `file` and `class`, work too, and
+            further columns are ignored.
+        size: Side in pixels that images are scaled to.
         channels: 1 for grey, 3 for RGB.
-        on_progress: Called with `(done, total)` after each picture.
-        skip_unreadable: Go on without what is bad.
+        on_progress: Called with `(done, total)` after each image.
+        skip_unreadable: Whether to skip files that cannot be read.
 
     Returns:
-        `Found`, with classes in the order of their names.
+        `Found`, with classes sorted by name.
 
     Raises:
-        InputError: if the file is not like that, or for all pictures that are bad.
+        InputError: If the file has another layout, or images cannot be read; all of
+            them are listed.
     """
     file = Path(path).expanduser()
     rows = _rows(file, path)
@@ -38,8 +48,8 @@ def read_csv(path, size, channels, on_progress=None, *, skip_unreadable=False):
     classes = tuple(sorted(set(labels)))
     if len(classes) < 2:
         raise InputError(
-            f"There is only one class, {classes[0]}: a classifier needs two or more. "
-            f"Received: csv:{path}"
+            "A classifier needs at least two classes. "
+            f"Received: csv:{path} with only one class, {classes[0]}"
         )
     places = {name: place for place, name in enumerate(classes)}
     files, bad = [], []
@@ -47,18 +57,18 @@ def read_csv(path, size, channels, on_progress=None, *, skip_unreadable=False):
         picture = file.parent / Path(row["path"]).expanduser()
         if picture.is_file():
             label = places[row["label"]]
-            files.append(PictureToRead(picture, row["path"], row["split"], label))
+            files.append(ImageToRead(picture, row["path"], row["split"], label))
         else:
             bad.append((row["path"], "no such file"))
     if not any(each.split == "train" for each in files):
-        raise InputError(f"No picture to train on is there. Received: csv:{path}")
+        raise InputError(f"The CSV lists no training images. Received: csv:{path}")
     return read_files(classes, files, bad, size, channels, on_progress, skip_unreadable)
 
 
-def _rows(file, given):
-    """One dict a line: path, label, split."""
+def _rows(file: Path, given: str | Path) -> list[dict[str, str]]:
+    """A dict for each line: path, label, split."""
     if not file.is_file():
-        raise InputError(f"There is no such file. Received: csv:{given}")
+        raise InputError(f"The file does not exist. Received: csv:{given}")
     try:
         with open(file, newline="", encoding="utf-8-sig") as text:
             reader = csv.reader(text)
@@ -66,7 +76,7 @@ def _rows(file, given):
             lines = [(reader.line_num, line) for line in reader if any(line)]
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(
-            f"The file is no CSV file in UTF-8 ({error}). Received: csv:{given}"
+            f"The file is not a CSV file in UTF-8 ({error}). Received: csv:{given}"
         ) from error
     columns = {
         column: next((header.index(name) for name in names if name in header), None)
@@ -78,7 +88,7 @@ def _rows(file, given):
             f"csv:{given} with {', '.join(header) or 'nothing'}"
         )
     if not lines:
-        raise InputError(f"The file names no pictures. Received: csv:{given}")
+        raise InputError(f"The CSV lists no images. Received: csv:{given}")
     rows = []
     for number, line in lines:
         if len(line) != len(header):
@@ -98,7 +108,7 @@ def _rows(file, given):
             )
         if not row["path"] or not row["label"]:
             raise InputError(
-                f"Line {number} lacks its path or its label. Received: csv:{given}"
+                f"Line {number} has no path or no label. Received: csv:{given}"
             )
         rows.append(row)
     return rows

@@ -1,6 +1,7 @@
-"""Reads a folder of picture files: one folder a class."""
+"""Reads a folder of image files: one folder per class."""
 
 import os
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +16,10 @@ from hornbook.zoo.data.arrays.decode import (
     shrink,
 )
 from hornbook.zoo.data.arrays.examples import Examples, Found
-from hornbook.zoo.data.arrays.on_disk import PictureFile
+from hornbook.zoo.data.arrays.on_disk import DiskImages, ImageFile
 
 LAYOUT = (
-    "it must hold one folder of pictures for each class, or such folders in train/ "
+    "it must hold one folder of images for each class, or such folders in train/ "
     "and test/ (and validation/)"
 )
 SPLITS = {
@@ -28,21 +29,21 @@ SPLITS = {
     "valid": "validation",
     "val": "validation",
 }
-JUNK = {"thumbs.db", "desktop.ini", "__macosx"}  # what systems leave behind
-WORKERS = 4  # each holds one whole picture, so that many would need much memory
+JUNK = {"thumbs.db", "desktop.ini", "__macosx"}  # files of operating systems
+WORKERS = 4  # each holds one whole image, so many would need much memory
 LISTED = 20
 IN_MEMORY_AT_MOST = 2**31  # bytes; more is kept in a file
 
 
 @dataclass(frozen=True)
-class PictureToRead:
-    """A file that a listing names.
+class ImageToRead:
+    """An image file that is still to be read.
 
     Attributes:
         path: Path of the file.
-        name: As the user is told it.
+        name: Name of the file in messages.
         split: "train", "validation" or "test".
-        label: A place among the classes.
+        label: Index of the class.
     """
 
     path: Path
@@ -51,57 +52,72 @@ class PictureToRead:
     label: int
 
 
-def read_folder(path, size, channels, on_progress=None, *, skip_unreadable=False):
-    """Reads every picture below a folder; only the shrunken ones stay in memory.
+def read_folder(
+    path: str | Path,
+    size: int,
+    channels: int,
+    on_progress: Callable[[int, int], None] | None = None,
+    *,
+    skip_unreadable: bool = False,
+) -> Found:
+    """Reads all images below a folder; only the scaled images stay in memory.
 
-    Hidden files are passed over. Anything else in a class folder that is no readable
-    picture is bad, a folder too.
+    Hidden files are ignored. Anything else in a class folder that is not a readable
+    image, such as another folder, is an error.
 
     Args:
-        path: `path/<class>/<picture>`, or `path/<split>/<class>/<picture>` with the
-            splits train, test, validation (or valid, or val).
-        size: Side in pixels to shrink to.
+        path: Path of a folder with files `<class>/<image>`, or
+            `<split>/<class>/<image>` with the splits train, test and validation (or
+            valid, or val).
+        size: Side in pixels that images are scaled to.
         channels: 1 for grey, 3 for RGB.
-        on_progress: Called with `(done, total)` after each picture.
-        skip_unreadable: Go on without what is bad.
+        on_progress: Called with `(done, total)` after each image.
+        skip_unreadable: Whether to skip files that cannot be read.
 
     Returns:
-        `Found`, with classes and files in the order of their names.
+        `Found`, with classes and files sorted by name.
 
     Raises:
-        InputError: for another layout, or for all that is bad, listed.
+        InputError: If the folder has another layout, or files cannot be read; all of
+            them are listed.
     """
     root = Path(path).expanduser()
     if not root.is_dir():
-        raise InputError(f"There is no such folder. Received: folder:{path}")
+        raise InputError(f"The folder does not exist. Received: folder:{path}")
     try:
         classes, files, bad = _scan(root)
     except OSError as error:
         raise InputError(
-            f"The folder can't be read ({error.strerror}): {error.filename}"
+            f"The folder cannot be read ({error.strerror}). Received: {error.filename}"
         ) from error
     return read_files(classes, files, bad, size, channels, on_progress, skip_unreadable)
 
 
 def read_files(
-    classes, files, bad, size, channels, on_progress=None, skip_unreadable=False
-):
-    """Reads the pictures of a listing, small; many go to a file on disk.
+    classes: tuple[str, ...],
+    files: list[ImageToRead],
+    bad: list[tuple[str, str]],
+    size: int,
+    channels: int,
+    on_progress: Callable[[int, int], None] | None = None,
+    skip_unreadable: bool = False,
+) -> Found:
+    """Reads image files and scales them; if there are many, to a file on disk.
 
     Args:
-        classes: The classes' names.
-        files: List of `PictureToRead`.
-        bad: List of `(name, reason)`, of what the listing found bad already.
-        size: Side in pixels to shrink to.
+        classes: Names of the classes.
+        files: The files to read.
+        bad: Files that are known to be unusable, as `(name, reason)`.
+        size: Side in pixels that images are scaled to.
         channels: 1 for grey, 3 for RGB.
-        on_progress: Called with `(done, total)` after each picture.
-        skip_unreadable: Go on without what is bad.
+        on_progress: Called with `(done, total)` after each image.
+        skip_unreadable: Whether to skip files that cannot be read.
 
     Returns:
         `Found`.
 
     Raises:
-        InputError: for all that is bad, listed.
+        InputError: If files cannot be read; all of them are listed.
     """
     images, enlarged, reasons = _read_all(files, size, channels, on_progress)
     bad = bad + [
@@ -109,7 +125,7 @@ def read_files(
     ]
     if bad and not skip_unreadable:
         raise InputError(
-            f"{_count(bad)} can't be used (--skip-unreadable goes on without):"
+            f"{_count(bad)} cannot be used (--skip-unreadable skips them):"
             + "".join(f"\n  {each}" for each in _listed(bad))
         )
     names = tuple(file.name for file in files)
@@ -122,32 +138,32 @@ def read_files(
             if file.split == split and not reasons[place]
         ]
         labels = np.array([files[place].label for place in places], "int64")
-        _require_pictures(np.bincount(labels, minlength=len(classes)), classes, split)
+        _require_images(np.bincount(labels, minlength=len(classes)), classes, split)
         splits[split] = everything.take(places)
     notices = ()
     if bad:
-        notices = (f"Left out {_count(bad)}: {'; '.join(_listed(bad))}.",)
+        notices = (f"Skipped {_count(bad)}: {'; '.join(_listed(bad))}.",)
     return Found(classes, splits, enlarged, notices)
 
 
-def _count(bad):
+def _count(bad: list[tuple[str, str]]) -> str:
     return f"{len(bad)} file{'s' if len(bad) > 1 else ''}"
 
 
-def _listed(bad):
+def _listed(bad: list[tuple[str, str]]) -> list[str]:
     told = [f"{name} ({reason})" for name, reason in sorted(bad)[:LISTED]]
     more = len(bad) - len(told)
     return [*told, f"and {more} more"] if more else told
 
 
-def _require_pictures(counts, classes, split):
+def _require_images(counts: np.ndarray, classes: tuple[str, ...], split: str) -> None:
     if not counts.all():
         missing = classes[int(np.argmin(counts))]
-        raise InputError(f"No picture of class {missing} in {split} can be read.")
+        raise InputError(f"No image of class {missing} in {split} can be read.")
 
 
-def _scan(root):
-    """Finds the classes, the picture files, and what is bad, without opening any."""
+def _scan(root: Path) -> tuple:
+    """Finds the classes, the image files and unusable files, without opening any."""
     tops = {top.name: top for top in _visible(root) if top.is_dir()}
     if "train" not in tops or not (
         tops.keys() <= SPLITS.keys() or any(map(Path.is_dir, _visible(tops["train"])))
@@ -155,7 +171,7 @@ def _scan(root):
         return _scan_split(root, root, "train")
     if others := tops.keys() - SPLITS.keys():
         raise InputError(
-            f"Beside train there may be test and validation only, not "
+            "Beside train, there may only be test and validation, not "
             f"{', '.join(sorted(others))}. Received: folder:{root}"
         )
     found = {}
@@ -177,7 +193,7 @@ def _scan(root):
     return classes, files, _stray(root, root) + bad
 
 
-def _scan_split(root, folder, split):
+def _scan_split(root: Path, folder: Path, split: str) -> tuple:
     folders = [entry for entry in _visible(folder) if entry.is_dir()]
     if not folders:
         raise InputError(f"{folder} has no class folders: {LAYOUT}.")
@@ -186,35 +202,35 @@ def _scan_split(root, folder, split):
     for label, each in enumerate(folders):
         for path in _visible(each):
             name = _shown(path, root)
-            if reason := _what_is_wrong(path):
+            if reason := _unusable(path):
                 bad.append((name, reason))
             else:
-                files.append(PictureToRead(path, name, split, label))
+                files.append(ImageToRead(path, name, split, label))
     found = {file.label for file in files}
     if empty := [name for label, name in enumerate(classes) if label not in found]:
         raise InputError(
-            f"No pictures in the class folder{'s' if len(empty) > 1 else ''} "
+            f"No images in the class folder{'s' if len(empty) > 1 else ''} "
             f"{', '.join(empty)} of {folder}: {LAYOUT}."
         )
     if len(classes) == 1:
         raise InputError(
-            f"There is only one class, {classes[0]}, in {folder}: a classifier needs "
-            f"two or more."
+            "A classifier needs at least two classes. "
+            f"Received: {folder} with only one class, {classes[0]}"
         )
     return classes, files, bad
 
 
-def _stray(folder, root):
-    """The pictures that lie beside the class folders."""
+def _stray(folder: Path, root: Path) -> list[tuple[str, str]]:
+    """The images beside the class folders."""
     return [
         (_shown(each, root), "in no class folder")
         for each in _visible(folder)
-        if not each.is_dir() and _is_picture(each)
+        if not each.is_dir() and _is_image(each)
     ]
 
 
-def _visible(folder):
-    """What is in a folder, sorted, without hidden files and systems' leftovers."""
+def _visible(folder: Path) -> list[Path]:
+    """The sorted entries of a folder, without hidden files and those of systems."""
     return sorted(
         each
         for each in folder.iterdir()
@@ -222,39 +238,45 @@ def _visible(folder):
     )
 
 
-def _shown(path, root):
-    """A path below the root as text that can be printed, whatever bytes are in it."""
+def _shown(path: Path, root: Path) -> str:
+    """A path relative to the root as printable text, whatever bytes it has."""
     relative = path.relative_to(root).as_posix()
     return os.fsencode(relative).decode("utf-8", "replace")
 
 
-def _is_picture(path):
+def _is_image(path: Path) -> bool:
     return path.suffix.lower() in image_extensions()
 
 
-def _what_is_wrong(path):
+def _unusable(path: Path) -> str | None:
+    """Why a file in a class folder cannot be an image, or `None`."""
     if path.is_dir():
         return "a folder in a class folder"
-    if not _is_picture(path):
-        return "not a picture file"
+    if not _is_image(path):
+        return "not an image file"
     if not path.is_file():
         return "not a file, or a broken link"
     return None
 
 
-def _read_all(files, size, channels, on_progress):
-    """Decodes and shrinks in threads: the pictures, how many grew, why some failed."""
+def _read_all(
+    files: Iterable[ImageToRead],
+    size: int,
+    channels: int,
+    on_progress: Callable[[int, int], None] | None,
+) -> tuple[np.ndarray | DiskImages, int, list[str | None]]:
+    """Decodes and scales in threads: images, number enlarged, reasons of failures."""
     shape = (size, size, channels)
     blank, enlarged, reasons = np.zeros(shape, "uint8"), 0, []
 
-    def read(file):
+    def read(file: ImageToRead) -> tuple[str | None, bool, np.ndarray]:
         try:
             picture = read_image(file.path, channels)
         except UnreadableImage as error:
             return error.reason, False, blank
         return None, min(picture.shape[:2]) < size, shrink(picture, size)
 
-    def read_in_order(keep):
+    def read_in_order(keep: Callable[[int, np.ndarray], None]) -> None:
         nonlocal enlarged
         with ThreadPoolExecutor(min(WORKERS, os.cpu_count() or 1)) as pool:
             for place, (reason, grew, small) in enumerate(pool.map(read, files)):
@@ -265,9 +287,9 @@ def _read_all(files, size, channels, on_progress):
                     on_progress(place + 1, len(files))
 
     if len(files) * blank.nbytes > IN_MEMORY_AT_MOST:
-        with PictureFile(shape) as file:
+        with ImageFile(shape) as file:
             read_in_order(lambda place, small: file.add(small))
-        return file.pictures(), enlarged, reasons
+        return file.images(), enlarged, reasons
     images = np.zeros((len(files), *shape), "uint8")
     read_in_order(images.__setitem__)
     return images, enlarged, reasons

@@ -1,7 +1,9 @@
-"""Reads a data set of TFDS, ours or any other of pictures with one label each."""
+"""Reads a TFDS data set of images with one label each, ours or any other."""
 
 import contextlib
 import sys
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -13,25 +15,30 @@ EMBEDDED = ("hornbook_digits", "hornbook_glyphs", "hornbook_photo_digits")
 SPLITS = ("train", "validation", "test")
 
 
-def read_tfds(name, size, channels, on_progress=None):
-    """Reads the splits train, validation and test, as far as there are such.
+def read_tfds(
+    name: str,
+    size: int,
+    channels: int,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Found:
+    """Reads the splits train, validation and test, as far as they exist.
 
-    A data set that is not there yet is downloaded; ours are made on the spot. TFDS
-    keeps them where the environment variable TFDS_DATA_DIR says.
+    A data set that is not on this machine is downloaded; ours are built. TFDS keeps
+    them in the folder that the environment variable TFDS_DATA_DIR names.
 
     Args:
-        name: As TFDS names it: "name", "name/config" or "name/config:1.0.0". Without
-            a config it is the first, for our digits "all_per_class".
-        size: Side in pixels to shrink to.
+        name: Name in TFDS: "name", "name/config" or "name/config:1.0.0". The config
+            defaults to the first one, for our digits "all_per_class".
+        size: Side in pixels that images are scaled to.
         channels: 1 for grey, 3 for RGB.
-        on_progress: Called with `(done, total)` after each picture.
+        on_progress: Called with `(done, total)` after each image.
 
     Returns:
         `Found`.
 
     Raises:
-        InputError: if TFDS does not know it, can't get it, or it is not of pictures
-            with one label each.
+        InputError: If TFDS does not know the data set or cannot get it, or if it does
+            not hold images with one label each.
     """
     import tensorflow_datasets as tfds
 
@@ -45,7 +52,7 @@ def read_tfds(name, size, channels, on_progress=None):
     }
     if not counts.get("train"):
         raise InputError(
-            f"The data set has no examples in a split named train; its splits are "
+            "The data set has no examples in a split named train; its splits are "
             f"{', '.join(builder.info.splits)}. Received: tfds:{name}"
         )
     # Shard by shard, so that "train[7]" is what TFDS itself calls train[7:8].
@@ -56,11 +63,11 @@ def read_tfds(name, size, channels, on_progress=None):
         examples = builder.as_dataset(split=split, read_config=in_order)
         pairs = tfds.as_numpy(examples.map(lambda each: (each[image], each[label])))
         labels = []
-        pictures = _pictures(pairs, labels)
+        pictures = _images(pairs, labels)
         images = gatherer.gather(pictures, count)
         if -1 in labels:
             raise InputError(
-                f"The split {split} has pictures without a label. Received: tfds:{name}"
+                f"The split {split} has images without a label. Received: tfds:{name}"
             )
         names = tuple(f"{split}[{place}]" for place in range(count))
         found[split] = Examples(images, np.array(labels, "int64"), names)
@@ -68,14 +75,14 @@ def read_tfds(name, size, channels, on_progress=None):
     return Found(classes, found, gatherer.enlarged)
 
 
-def _pictures(pairs, labels):
-    """Yields the pictures; their labels are appended to a list on the way."""
+def _images(pairs: Iterable[tuple], labels: list[int]) -> Iterator[np.ndarray]:
+    """Yields the images, and appends their labels to a list."""
     for picture, label in pairs:
         labels.append(int(label))
         yield picture
 
 
-def _builder(name):
+def _builder(name: str) -> Any:
     import tensorflow_datasets as tfds
 
     from hornbook.zoo.data.builders.embedded import embedded_builder
@@ -87,7 +94,7 @@ def _builder(name):
         return tfds.builder(name)
     except tfds.core.DatasetNotFoundError as error:
         raise InputError(
-            f"TFDS knows no data set of that name. Received: tfds:{name}"
+            f"TFDS has no data set of this name. Received: tfds:{name}"
         ) from error
     except Exception as error:
         known = []
@@ -98,12 +105,12 @@ def _builder(name):
                 f"{dataset} has the configs {', '.join(known)}. Received: tfds:{name}"
             ) from error
         raise InputError(
-            f"TFDS can't open that data set ({_brief(error)}). Received: tfds:{name}"
+            f"TFDS cannot open the data set ({_brief(error)}). Received: tfds:{name}"
         ) from error
 
 
-def _keys(builder, name):
-    """The names of the features that are the picture and the label."""
+def _keys(builder: Any, name: str) -> tuple[str, str]:
+    """The names of the features that hold the image and the label."""
     import tensorflow_datasets as tfds
 
     features = builder.info.features
@@ -119,40 +126,40 @@ def _keys(builder, name):
     ):
         return keys
     raise InputError(
-        f"The data set is not one of 8-bit pictures with one label each. Received: "
+        "The data set must hold 8-bit images with one label each. Received: "
         f"tfds:{name}"
     )
 
 
-def _prepare(builder, name):
+def _prepare(builder: Any, name: str) -> Any:
     """The same builder, with its data on this machine."""
     if builder.is_prepared():
         return builder
     try:
         _reach(builder)
-        with contextlib.redirect_stdout(sys.stderr):  # which is for our results
+        with contextlib.redirect_stdout(sys.stderr):  # which is kept for results
             builder.download_and_prepare()
     except Exception as error:
         builder = _builder(name)
-        if not builder.is_prepared():  # nor by another process, which was faster
+        if not builder.is_prepared():  # by another process, in the meantime
             raise InputError(
-                f"The data set is not on this machine, and can't be downloaded or made "
-                f"({_brief(error)}). Received: tfds:{name}"
+                "The data set is not on this machine, and cannot be downloaded or "
+                f"built ({_brief(error)}). Received: tfds:{name}"
             ) from error
     return builder
 
 
-def _reach(builder):
-    """Asks for the first file's address; TFDS itself would try for three minutes."""
+def _reach(builder: Any) -> None:
+    """Requests the first file; TFDS itself would try for three minutes."""
     import requests  # as TFDS does
 
     for url in list(builder.url_infos or ())[:1]:
         try:
             requests.head(url, timeout=20)
         except requests.RequestException as error:
-            raise OSError(f"{urlsplit(url).hostname} can't be reached") from error
+            raise OSError(f"{urlsplit(url).hostname} cannot be reached") from error
 
 
-def _brief(error):
-    """The first line of an error that was meant for programmers."""
+def _brief(error: Exception) -> str:
+    """The first line of an error message, shortened."""
     return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

@@ -225,7 +225,7 @@ class TestBadFiles:
         path = tmp_path / "cut.png"
         path.write_bytes(whole[: int(share * len(whole))])
         with pytest.raises(
-            UnreadableImage, match=r"cut\.png can't be read: .+"
+            UnreadableImage, match=r"cut\.png cannot be read: .+"
         ) as caught:
             read_image(path, 3)
         assert "\n" not in str(caught.value)
@@ -236,10 +236,10 @@ class TestBadFiles:
         ("content", "reason"),
         [
             (b"", "empty"),
-            (b"Dear diary, today", "no picture"),
-            (bytes(1000), "no picture"),
-            (b"\x89PNG\r\n\x1a\n", "no picture"),
-            (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "no picture"),
+            (b"Dear diary, today", "not an image"),
+            (bytes(1000), "not an image"),
+            (b"\x89PNG\r\n\x1a\n", "not an image"),
+            (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not an image"),
             (b"P5 3 3 255\nabc", "truncated|not enough"),
         ],
     )

@@ -8,9 +8,10 @@ import pytest
 from PIL import Image
 
 from hornbook.errors import InputError
-from hornbook.zoo.data.arrays.on_disk import PictureFile
-from hornbook.zoo.data.dataset import load_dataset, read_source
+from hornbook.zoo.data.arrays.on_disk import ImageFile
+from hornbook.zoo.data.dataset import read_source
 from hornbook.zoo.data.readers import folder as from_folder
+from hornbook.zoo.data.splits import load_dataset
 
 
 def write_folder(root, classes, each, side=8):
@@ -27,10 +28,10 @@ def write_folder(root, classes, each, side=8):
 def test_it_is_indexed_like_the_array_that_was_written():
     rng = np.random.default_rng(0)
     truth = rng.integers(0, 256, (20, 5, 4, 3), dtype="uint8")
-    with PictureFile((5, 4, 3)) as file:
+    with ImageFile((5, 4, 3)) as file:
         for picture in truth:
             file.add(picture)
-    found = file.pictures()
+    found = file.images()
     assert (found.shape, found.dtype, found.ndim) == (truth.shape, truth.dtype, 4)
     keys = [3, -1, slice(2, 9), [7, 7, 1], np.arange(20) % 3 == 0]
     keys += [(slice(None), slice(1, 3), slice(0, 2)), (np.array([4, 2]), 1)]
@@ -87,7 +88,7 @@ def test_links_in_a_circle_are_bad_files(tmp_path):
     (folder / "up").symlink_to(tmp_path, target_is_directory=True)
     with pytest.raises(InputError) as error:
         read_source(spec, size=6, channels=3)
-    assert "2 files can't be used" in str(error.value)
+    assert "2 files cannot be used" in str(error.value)
     assert "self.png" in str(error.value) and "class 0000/up" in str(error.value)
     found = read_source(spec, size=6, channels=3, skip_unreadable=True)
     assert len(found.splits["train"]) == 6
@@ -127,7 +128,7 @@ def test_a_class_with_one_picture(tmp_path):
     spec = write_folder(tmp_path / "a", classes=2, each=5)
     for path in sorted((tmp_path / "a" / "class 0001").iterdir())[1:]:
         path.unlink()
-    with pytest.raises(InputError, match=r"class 0001 has 1 example.*at least two"):
+    with pytest.raises(InputError, match=r"at least two examples.*class 0001 with 1"):
         load_dataset(spec, size=6, channels=3)
     split = tmp_path / "b"
     for name in ("train", "test"):
@@ -147,7 +148,7 @@ def test_near_duplicates_are_told(tmp_path):
     [notice] = [text for text in dataset.notices if "nearly the same" in text]
     # All six were drawn as the first six of the training folder, of which one is held
     # out for validation.
-    assert notice.startswith("5 of 6 test pictures")
+    assert notice.startswith("5 of 6 test images")
     assert "test/class 0000/00001.png and train/class 0000/00001.png" in notice
 
 
@@ -165,7 +166,7 @@ from keras import layers
 from hornbook.zoo import fine_tune
 from hornbook.zoo.data.readers import folder as from_folder
 from hornbook.zoo.data.arrays.crops import CentreCrops
-from hornbook.zoo.data.dataset import load_dataset
+from hornbook.zoo.data.splits import load_dataset
 
 def now(name="VmRSS"):
     return int(re.search(name + r":\\s+(\\d+)", open("/proc/self/status").read())[1])

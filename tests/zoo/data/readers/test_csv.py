@@ -3,7 +3,8 @@ import pytest
 from PIL import Image
 
 from hornbook.errors import InputError
-from hornbook.zoo.data.dataset import load_dataset, read_source
+from hornbook.zoo.data.dataset import read_source
+from hornbook.zoo.data.splits import load_dataset
 
 
 @pytest.fixture
@@ -75,12 +76,12 @@ def test_what_is_bad_is_listed_or_left_out(folder):
     spec = save(folder, "path,label", *lines, "gone.png,1", "empty.png,0")
     with pytest.raises(InputError) as error:
         read(spec)
-    assert "2 files can't be used" in str(error.value)
+    assert "2 files cannot be used" in str(error.value)
     assert "gone.png (no such file)" in str(error.value)
     assert "empty.png (the file is empty)" in str(error.value)
     found = read(spec, skip_unreadable=True)
     assert len(found.splits["train"]) == 10
-    assert "Left out 2 files" in found.notices[0]
+    assert "Skipped 2 files" in found.notices[0]
 
 
 @pytest.mark.parametrize(
@@ -88,12 +89,15 @@ def test_what_is_bad_is_listed_or_left_out(folder):
     [
         ([], "must name the columns path and label. Received: csv:.*nothing"),
         (["a,b", "1,2"], "with a, b"),
-        (["path,label"], "names no pictures"),
+        (["path,label"], "lists no images"),
         (["path,label", "ü 1.png,a,b"], "Line 2 has 3 values for 2 columns"),
-        (["path,label", "ü 1.png,"], "Line 2 lacks its path or its label"),
+        (["path,label", "ü 1.png,"], "Line 2 has no path or no label"),
         (["path,label", "ü 1.png,a", "ü 2.png,a"], "only one class, a"),
         (["path,label,split", "ü 1.png,a,dev", "ü 2.png,b,"], "Line 2 has a split"),
-        (["path,label,split", "ü 1.png,a,test", "ü 2.png,b,test"], "to train on"),
+        (
+            ["path,label,split", "ü 1.png,a,test", "ü 2.png,b,test"],
+            "The CSV lists no training images",
+        ),
     ],
 )
 def test_refused(folder, lines, message):
@@ -102,7 +106,7 @@ def test_refused(folder, lines, message):
 
 
 def test_no_such_file_and_no_text(folder):
-    with pytest.raises(InputError, match=r"no such file\. Received: csv:nowhere"):
+    with pytest.raises(InputError, match=r"does not exist\. Received: csv:nowhere"):
         read("csv:nowhere.csv")
-    with pytest.raises(InputError, match="no CSV file in UTF-8"):
+    with pytest.raises(InputError, match="not a CSV file in UTF-8"):
         read(f"csv:{folder / 'ü 1.png'}")
