@@ -16,7 +16,7 @@ from scipy.stats import ks_2samp
 
 from hornbook.errors import InputError
 from hornbook.tuning import CoarseToFine, Stage
-from hornbook.tuning.search.coarse_to_fine import explore
+from hornbook.tuning.search.explore import explore
 from hornbook.tuning.search.grid import coarsen
 from hornbook.tuning.search.narrowing import apply, narrow
 
@@ -25,7 +25,7 @@ BEST_RATE, BEST_WIDTH = 1e-2, 40
 
 def space():
     hp = keras_tuner.HyperParameters()
-    hp.Float("rate", 1e-5, 1, sampling="log")
+    hp.Float("learning_rate", 1e-5, 1, sampling="log")
     hp.Int("width", 8, 64, step=8)
     hp.Choice("kind", ["good", "fair", "poor"])
     hp.Float("idle", 0, 1)
@@ -34,7 +34,7 @@ def space():
 
 def objective(values):
     """Best at a rate of 0.01, a width of 40, and the good kind; idle does nothing."""
-    rate = (math.log10(values["rate"]) - math.log10(BEST_RATE)) ** 2
+    rate = (math.log10(values["learning_rate"]) - math.log10(BEST_RATE)) ** 2
     width = ((values["width"] - BEST_WIDTH) / 32) ** 2
     return -rate - 0.5 * width - {"good": 0, "fair": 0.5, "poor": 4}[values["kind"]]
 
@@ -87,14 +87,18 @@ class TestNarrow:
     @pytest.mark.parametrize("seed", range(12))
     def test_region_contains_the_optimum(self, seed):
         found = by_name(narrow(space(), draw(space(), 40, seed)))
-        assert found["rate"]["new"][0] <= BEST_RATE <= found["rate"]["new"][1]
+        assert (
+            found["learning_rate"]["new"][0]
+            <= BEST_RATE
+            <= found["learning_rate"]["new"][1]
+        )
         assert found["width"]["new"][0] <= BEST_WIDTH <= found["width"]["new"][1]
         assert "good" in found["kind"]["new"]
 
     def test_region_is_much_smaller(self):
         shares = []
         for seed in range(12):
-            rate = by_name(narrow(space(), draw(space(), 40, seed)))["rate"]
+            rate = by_name(narrow(space(), draw(space(), 40, seed)))["learning_rate"]
             shares.append(np.ptp(np.log10(rate["new"])) / 5)
         assert np.mean(shares) < 0.65
 
@@ -111,9 +115,9 @@ class TestNarrow:
 
     def test_failed_trials_are_the_worst(self):
         hp = keras_tuner.HyperParameters()
-        hp.Float("rate", 1e-5, 1, sampling="log")
+        hp.Float("learning_rate", 1e-5, 1, sampling="log")
         rates = np.logspace(-5, 0, 40).tolist()
-        rows = [({"rate": r}, r if r < 0.02 else None) for r in rates]
+        rows = [({"learning_rate": r}, r if r < 0.02 else None) for r in rates]
         [change] = narrow(hp, rows)
         assert change["new"][1] == min(r for r in rates if r >= 0.02)
         assert max(change["best"]) < 0.02
@@ -176,7 +180,9 @@ class TestGrid:
         axes = {each.name: list(each.values) for each in grid.space}
         assert axes["kind"] == ["good", "fair", "poor"]
         exponents = [-5, -10 / 3, -5 / 3, 0]
-        np.testing.assert_allclose(np.log10(axes["rate"]), exponents, atol=1e-12)
+        np.testing.assert_allclose(
+            np.log10(axes["learning_rate"]), exponents, atol=1e-12
+        )
         np.testing.assert_allclose(axes["idle"], [0, 1 / 3, 2 / 3, 1], atol=1e-6)
         assert axes["width"][0] == 8 and axes["width"][-1] == 64
         assert count == len(list(itertools.product(*axes.values())))
@@ -222,7 +228,11 @@ class TestStages:
         assert len(coarse.oracle.trials) == (24 if kind == "grid" else 32)
         assert len(fine.oracle.trials) == 12
         found = by_name(search.narrowing[0]["changes"])
-        assert found["rate"]["new"][0] <= BEST_RATE <= found["rate"]["new"][1]
+        assert (
+            found["learning_rate"]["new"][0]
+            <= BEST_RATE
+            <= found["learning_rate"]["new"][1]
+        )
         mean = {
             tuner: np.mean([t.score for t in tuner.oracle.trials.values()])
             for tuner in (coarse, fine)
@@ -261,7 +271,7 @@ def build(hp):
             keras.layers.Dense(1),
         ]
     )
-    rate = hp.Float("rate", 1e-4, 10, sampling="log", default=1e-2)
+    rate = hp.Float("learning_rate", 1e-4, 10, sampling="log", default=1e-2)
     model.compile(keras.optimizers.SGD(rate), "mse")
     return model
 
@@ -274,7 +284,12 @@ def data():
 
 
 def make(folder, **options):
-    options = {"max_trials": 10, "seed": 3, "find_rate": "rate", **options}
+    options = {
+        "max_trials": 10,
+        "seed": 3,
+        "find_learning_rate": "learning_rate",
+        **options,
+    }
     return CoarseToFine(
         build, "val_loss", directory=folder, project_name="search", **options
     )
@@ -303,9 +318,12 @@ class TestWhole:
     def test_it_tells_why(self, search, capsys):
         by_finder, by_trials = search.narrowing
         [change] = by_finder["changes"]
-        assert change["name"] == "rate" and change["new"][1] < change["old"][1]
+        assert change["name"] == "learning_rate" and change["new"][1] < change["old"][1]
         assert "the loss falls fastest at" in change["reason"]
-        assert {each["name"] for each in by_trials["changes"]} == {"dropout", "rate"}
+        assert {each["name"] for each in by_trials["changes"]} == {
+            "dropout",
+            "learning_rate",
+        }
         told = search.explain()
         assert all(each["reason"] in told for each in by_trials["changes"])
         search.results_summary(1)
@@ -316,7 +334,7 @@ class TestWhole:
         # SGD on this diverges above about 1, and learns nothing in a step below 1e-3.
         assert low > 1e-3 and high < 10
         for trial in search.tuners[0].oracle.trials.values():
-            assert low <= trial.hyperparameters["rate"] <= high
+            assert low <= trial.hyperparameters["learning_rate"] <= high
 
     def test_stages_draw_apart(self, search):
         drawn = [
@@ -358,9 +376,11 @@ class TestWhole:
             make(folder).search(**data(), epochs=8)
 
     def test_overwrite_begins_anew(self, search, tmp_path):
-        one = make(tmp_path, max_trials=6, find_rate=None)
+        one = make(tmp_path, max_trials=6, find_learning_rate=None)
         one.search(**data(), epochs=4, verbose=0)
-        other = make(tmp_path, max_trials=6, seed=9, find_rate=None, overwrite=True)
+        other = make(
+            tmp_path, max_trials=6, seed=9, find_learning_rate=None, overwrite=True
+        )
         assert other.narrowing == [] and not other.tuners
 
 
@@ -372,7 +392,7 @@ class TestWhole:
         ({"stages": [Stage("bayes", 0.5), Stage(share=0.5)]}, "search=bayes"),
         ({"stages": [Stage(share=0.5, length=0), Stage(share=0.5)]}, "length"),
         ({"keep": 1.0}, "keep=1.0"),
-        ({"find_rate": "speed"}, "Received: speed"),
+        ({"find_learning_rate": "speed"}, "Received: find_learning_rate=speed"),
     ],
 )
 def test_bad_arguments(tmp_path, options, message):
@@ -388,9 +408,9 @@ def test_too_few_trials_are_refused_before_any(tmp_path):
 
 
 def test_seed_that_was_drawn_is_kept(tmp_path):
-    one = make(tmp_path, max_trials=6, seed=None, find_rate=None)
+    one = make(tmp_path, max_trials=6, seed=None, find_learning_rate=None)
     one.search(**data(), epochs=4, verbose=0)
-    other = make(tmp_path, max_trials=6, seed=None, find_rate=None)
+    other = make(tmp_path, max_trials=6, seed=None, find_learning_rate=None)
     assert other.tuners[0].oracle.seed == one.tuners[0].oracle.seed
 
 

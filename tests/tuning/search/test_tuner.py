@@ -11,11 +11,11 @@ import pytest
 from hornbook import tuning
 from hornbook.errors import InputError
 from hornbook.tuning.search import project
+from hornbook.tuning.trials.callbacks import Pruning
 from hornbook.tuning.trials.cross_validation import split_folds
-from hornbook.tuning.trials.pruning import Pruning
 from hornbook.tuning.trials.scoring import score_history
 from hornbook.tuning.trials.seeds import run_seed
-from hornbook.tuning.warm.fit_arguments import read_fit
+from hornbook.tuning.warm.fit_arguments import parse_fit_arguments
 
 RANDOM = np.random.default_rng(0)
 X = RANDOM.normal(size=(40, 4)).astype("float32")
@@ -31,7 +31,7 @@ def compiled(*layers, rate=0.01):
 
 
 def build(hp):
-    return compiled(rate=hp.Float("rate", 1e-3, 1e-1, sampling="log"))
+    return compiled(rate=hp.Float("learning_rate", 1e-3, 1e-1, sampling="log"))
 
 
 def make(folder, build=build, kind=tuning.RandomSearch, **arguments):
@@ -144,15 +144,17 @@ class TestHonest:
             assert [run["fold"] for run in record["runs"]] == [0, 1, 2, 3]
 
     def test_folds_are_stratified_and_keep_groups(self):
-        fit = read_fit((X, Y), {})
+        fit = parse_fit_arguments((X, Y), {})
         groups = np.arange(40) // 4
         seen = []
         for fold in range(5):
             part = split_folds(fit, 5, fold, None, seed=0)
-            assert abs(Y[part.validation_order].mean() - Y.mean()) < 0.1
+            assert abs(Y[part.validation_indices].mean() - Y.mean()) < 0.1
             part = split_folds(fit, 5, fold, groups, seed=0)
-            assert not set(groups[part.order]) & set(groups[part.validation_order])
-            seen.extend(part.validation_order)
+            assert not set(groups[part.train_indices]) & set(
+                groups[part.validation_indices]
+            )
+            seen.extend(part.validation_indices)
         assert sorted(seen) == list(range(40))
 
     def test_folds_refuse_validation_data(self, tmp_path):
