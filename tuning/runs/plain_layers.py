@@ -1,4 +1,4 @@
-"""A trained model without what only training needs, in Keras's own layers."""
+"""A trained model in Keras's own layers, without what only training needs."""
 
 import keras
 from keras import layers
@@ -9,14 +9,15 @@ from hornbook.recipes.layers.drop_connect import DropConnect
 from hornbook.recipes.layers.maxout import Maxout
 
 
-def plain(model):
-    """A model of the same outputs that shares the weights and opens in plain Keras.
+def with_plain_layers(model: keras.Model) -> keras.Model:
+    """Returns a model with the same outputs that opens without Hornbook.
 
-    Augmentation becomes what it is at inference, DropConnect the layer inside it,
-    Maxout a `Dense` and a maximum. Models that are no graph of layers stay as they are.
+    It shares the weights of the model. Augmentation becomes what it does at inference,
+    `DropConnect` the layer inside it, `Maxout` a `Dense` layer and a maximum. A model
+    that is not a graph of layers is returned as it is.
 
     Args:
-        model: A `keras.Model`.
+        model: A built `keras.Model`.
     """
     if not isinstance(model, (keras.Sequential, keras.Function)):
         return model
@@ -25,9 +26,9 @@ def plain(model):
     return keras.Model(clone.inputs, clone.outputs, name=model.name)
 
 
-def _plain_layer(layer):
+def _plain_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
     if isinstance(layer, (keras.Sequential, keras.Function)):
-        return plain(layer)
+        return with_plain_layers(layer)
     if isinstance(layer, DropConnect):
         return _plain_layer(layer.layer)
     if isinstance(layer, RandomCrop):
@@ -36,13 +37,13 @@ def _plain_layer(layer):
         None,
         None,
     ):
-        return layers.Rescaling(1.0, name=layer.name)  # As numbers, and no more.
+        return layers.Rescaling(1.0, name=layer.name)  # It only converts to floats.
     if isinstance(layer, Maxout) and len(layer.input.shape) == 2:
         return _plain_maxout(layer)
     return layer
 
 
-def _plain_maxout(layer):
+def _plain_maxout(layer: Maxout) -> keras.Sequential:
     """The pieces lie side by side in the kernel."""
     dense = layers.Dense(layer.pieces * layer.units, use_bias=layer.use_bias)
     same = keras.Sequential(

@@ -8,12 +8,12 @@ from contract import numpy
 from keras import layers
 from scipy import stats
 
-from hornbook.zoo.data.arrays.decode import shrink
 from hornbook.errors import InputError
-from hornbook.zoo.runs import evaluate as use
-from hornbook.zoo.runs.ensemble import open_ensemble
-from hornbook.zoo.runs.config import Job
+from hornbook.zoo.data.arrays.decode import shrink
 from hornbook.zoo.finetune.head import build_head
+from hornbook.zoo.runs import evaluate as use
+from hornbook.zoo.runs.config import Job
+from hornbook.zoo.runs.ensemble import open_ensemble
 from hornbook.zoo.runs.inference_model import build_classifier, build_inference_model
 from hornbook.zoo.runs.run import open_model
 

@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 
 from hornbook.errors import InputError
-from hornbook.pages.figures import BLUE, GREEN, ORANGE, save_figure
-from hornbook.zoo.runs import figures
-from hornbook.zoo.runs import report
+from hornbook.pages.figures import save_figure
+from hornbook.zoo.runs import figures, report
 
 CLASSES = ["3", "<b>cat</b> & 猫"]
 CONFUSION = [[45, 5], [13, 37]]

@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 
 from hornbook.errors import InputError
-from hornbook.zoo.runs import compare
-from hornbook.zoo.runs import run
-from hornbook.zoo.runs import evaluate as use
 from hornbook.zoo.finetune.arms import ARMS
+from hornbook.zoo.runs import compare, run
+from hornbook.zoo.runs import evaluate as use
 from hornbook.zoo.runs.config import Job
 
 
