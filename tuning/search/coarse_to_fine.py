@@ -329,12 +329,12 @@ def _narrow_to_found(each: Any, found: Any) -> Change:
         return change | {"reason": reason}
     low, high = found.steepest / 10, min(found.steepest * 10, found.diverged or 1e9)
     new = [max(old[0], low), min(old[1], high)]
-    told = f"In one short run the loss falls fastest at {found.steepest:.2g}"
+    text = f"In one short run the loss falls fastest at {found.steepest:.2g}"
     if found.diverged:
-        told += f" and diverges at {found.diverged:.2g}"
+        text += f" and diverges at {found.diverged:.2g}"
     if new[0] >= new[1]:
-        return change | {"reason": f"{told}, outside the range: kept."}
-    return change | {"new": new, "reason": f"{told}."}
+        return change | {"reason": f"{text}, outside the range: kept."}
+    return change | {"new": new, "reason": f"{text}."}
 
 
 def _lines(narrowing: Mapping[str, Any]) -> Iterator[str]:

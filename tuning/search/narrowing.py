@@ -80,12 +80,12 @@ def _narrow_range(
 ) -> Change:
     p = float(ks_2samp(best, rest).pvalue)
     low, high = min(best), max(best)
-    told = (
+    found = (
         f"The best {len(best)} of {len(rows)} trials lie between {low:.3g} and "
         f"{high:.3g}"
     )
     if p > P_VALUE:
-        return {"p": p, "reason": f"{told}, spread like the rest (p = {p:.2g})."}
+        return {"p": p, "reason": f"{found}, spread like the rest (p = {p:.2g})."}
     below = [value for value in rest if value < low]
     above = [value for value in rest if value > high]
     new = [max(below, default=each.min_value), min(above, default=each.max_value)]
@@ -94,16 +94,16 @@ def _narrow_range(
         ranks[new[0] <= values[each.name] <= new[1]].append(rank)
     inside, outside = ranks[True], ranks[False]
     if not outside:
-        return {"p": p, "reason": f"{told}, which is the whole range."}
+        return {"p": p, "reason": f"{found}, which is the whole range."}
     if fmean(inside) >= fmean(outside):
-        return {"p": p, "reason": f"{told}, but so do many of the worst trials."}
+        return {"p": p, "reason": f"{found}, but so do many of the worst trials."}
     scores = [
         [rows[rank][1] for rank in group if rows[rank][1] is not None]
         for group in (inside, outside)
     ]
     means = [f"{fmean(group):.3g}" if group else "none" for group in scores]
     reason = (
-        f"{told}, unlike the rest (p = {p:.2g}). The mean score inside the new range "
+        f"{found}, unlike the rest (p = {p:.2g}). The mean score inside the new range "
         f"is {means[0]}, outside {means[1]}."
     )
     return {"p": p, "new": new, "reason": reason}
@@ -120,10 +120,10 @@ def _narrow_choice(old: list[Any], best: list[Any], rest: list[Any]) -> Change:
             chances.append(chance)
         else:
             kept.append(value)
-    told = f"the best {len(best)} of {total} trials"
+    found = f"the best {len(best)} of {total} trials"
     if not left_out:
-        return {"reason": f"No value is missing among {told} by more than chance."}
-    reason = f"None of {told} has {' or '.join(left_out)}."
+        return {"reason": f"No value is missing among {found} by more than chance."}
+    reason = f"None of {found} has {' or '.join(left_out)}."
     return {"p": min(chances), "new": kept, "reason": reason}
 
 

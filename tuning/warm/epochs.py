@@ -12,6 +12,8 @@ import keras
 import numpy as np
 
 Logs = dict[str, float]
+# A function from a dict of scalar tensors to a context in which they stand in a model.
+Substituted = Callable[[Any], contextlib.AbstractContextManager[Any]]
 
 
 class EpochRequest(NamedTuple):
@@ -40,15 +42,9 @@ class Epochs(abc.ABC):
     def __init__(self, model: keras.Model) -> None:
         self.model = model
         self.values: dict[str, float] = {}
-        self.substituted: Callable[[Any], contextlib.AbstractContextManager[Any]] = (
-            contextlib.nullcontext
-        )
+        self.substituted: Substituted = contextlib.nullcontext
 
-    def trace_with(
-        self,
-        values: dict[str, float],
-        substituted: Callable[[Any], contextlib.AbstractContextManager[Any]],
-    ) -> None:
+    def trace_with(self, values: dict[str, float], substituted: Substituted) -> None:
         """Has steps traced with `TracedScalar`s in the place of floats.
 
         Args:

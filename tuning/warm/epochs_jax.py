@@ -7,7 +7,7 @@ import jax
 import keras
 from keras import tree
 
-from hornbook.tuning.warm.epochs import EpochRequest, Epochs
+from hornbook.tuning.warm.epochs import EpochRequest, Epochs, Substituted
 
 
 class JaxEpochs(Epochs):
@@ -17,7 +17,7 @@ class JaxEpochs(Epochs):
         super().__init__(model)
         self.compiled: dict[Any, Any] = {}
 
-    def trace_with(self, values, substituted) -> None:
+    def trace_with(self, values: dict[str, float], substituted: Substituted) -> None:
         super().trace_with(values, substituted)
         self.compiled = {}
 

@@ -7,7 +7,7 @@ import keras
 import tensorflow as tf
 from keras import tree
 
-from hornbook.tuning.warm.epochs import EpochRequest, Epochs
+from hornbook.tuning.warm.epochs import EpochRequest, Epochs, Substituted
 from hornbook.tuning.warm.traced_scalar import TracedScalar
 
 
@@ -20,7 +20,7 @@ class TensorFlowEpochs(Epochs):
         self.scalars: dict[str, tf.Variable] = {}
         register_traced_scalar()
 
-    def trace_with(self, values, substituted) -> None:
+    def trace_with(self, values: dict[str, float], substituted: Substituted) -> None:
         super().trace_with(values, substituted)
         self.scalars = {path: tf.Variable(value) for path, value in values.items()}
         self.compiled = {}

@@ -81,25 +81,6 @@ class Rounded(keras.layers.Layer):
         return x * float(self.factor)
 
 
-class TestArguments:
-    @pytest.mark.parametrize("size", [0, -1, 2.0, True, "auto"])
-    def test_size(self, tmp_path, size):
-        with pytest.raises(InputError, match="population"):
-            make(tmp_path, population=size)
-
-    @pytest.mark.parametrize(
-        "arguments", [{"warm": False}, {"executor": tuning.Pool(workers=1)}]
-    )
-    def test_what_it_does_not_go_with(self, tmp_path, arguments):
-        with pytest.raises(InputError, match="population"):
-            make(tmp_path, population=2, **arguments)
-
-    def test_other_backends_are_refused_at_once(self, tmp_path, monkeypatch):
-        monkeypatch.setattr(keras.backend, "backend", lambda: "torch")
-        with pytest.raises(InputError, match="population=2 on torch"):
-            make(tmp_path, population=2)
-
-
 if keras.backend.backend() == "jax":
 
     class TestPopulation:
