@@ -72,7 +72,7 @@ class CoarseToFine:
 
     ```python
     search = CoarseToFine(build, "val_accuracy", max_trials=30, directory="searches")
-    search.search(x, y, epochs=20, validation_data=(x_held, y_held))
+    search.search(x, y, epochs=20, validation_data=(x_val, y_val))
     print(search.explain())
     ```
     """

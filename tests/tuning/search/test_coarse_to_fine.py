@@ -228,7 +228,7 @@ class TestWhole:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"stages": [Stage()]}, "two stages or more"),
+        ({"stages": [Stage()]}, "at least two stages"),
         ({"stages": [Stage(share=0.5), Stage(share=0.4)]}, "add up to 1"),
         ({"stages": [Stage("bayes", 0.5), Stage(share=0.5)]}, "search=bayes"),
         ({"stages": [Stage(share=0.5, length=0), Stage(share=0.5)]}, "length"),
@@ -243,7 +243,7 @@ def test_bad_arguments(tmp_path, options, message):
 
 
 def test_too_few_trials_are_refused_before_any(tmp_path):
-    with pytest.raises(InputError, match="Stage 1 has 4 trials"):
+    with pytest.raises(InputError, match="Stage 1 would have 4 trials"):
         make(tmp_path, max_trials=3).search(**data(), epochs=4)
     assert not list(tmp_path.iterdir())
 
