@@ -422,7 +422,7 @@ class TestPage:
         ]
         write_project(tmp_path, trials, ABOUT | {"folds": 3, "score": ["mean", 2]})
         text = write_page(tmp_path, tmp_path / "a.html").read_text(encoding="utf-8")
-        assert "the mean over 3 trainings (3 folds), for each of the mean over the" in text
+        assert "over 3 trainings (3 folds), for each of the mean over the" in text
         assert '<th scope="col">sd</th>' in text and "0.0200" in text
 
 

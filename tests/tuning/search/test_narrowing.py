@@ -55,7 +55,7 @@ class TestNarrow:
         rest = [x for x in range(0, 101, 5) if x not in best]
         assert change["p"] == pytest.approx(ks_2samp(best, rest).pvalue)
         inside = np.mean([-abs(x - 30) for x in range(10, 46, 5)])
-        assert f"Mean score inside {inside:.3g}" in change["reason"]
+        assert f"inside the new range is {inside:.3g}," in change["reason"]
 
     def test_the_less_the_better(self):
         hp = space()
