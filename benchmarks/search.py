@@ -59,8 +59,8 @@ def small():
             ]
         )
         optimizer = keras.optimizers.AdamW(
-            hp.Float("rate", 1e-4, 1e-1, sampling="log"),
-            weight_decay=hp.Float("decay", 1e-6, 1e-2, sampling="log"),
+            hp.Float("learning_rate", 1e-4, 1e-1, sampling="log"),
+            weight_decay=hp.Float("weight_decay", 1e-6, 1e-2, sampling="log"),
         )
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         model.compile(optimizer, loss, metrics=["accuracy"])
@@ -93,11 +93,11 @@ def glyphnet():
             backbone.input, keras.layers.Dense(10, name="head")(features)
         )
         optimizer = keras.optimizers.AdamW(
-            hp.Float("rate", 1e-3, 3e-2, sampling="log"),
-            weight_decay=hp.Float("decay", 1e-5, 1e-1, sampling="log"),
+            hp.Float("learning_rate", 1e-3, 3e-2, sampling="log"),
+            weight_decay=hp.Float("weight_decay", 1e-5, 1e-1, sampling="log"),
         )
-        slower = hp.Float("backbone", 0.03, 0.9, sampling="log")
-        rates = LayerwiseLearningRate(optimizer, {"head": 1.0, "": slower})
+        multiplier = hp.Float("backbone_lr_multiplier", 0.03, 0.9, sampling="log")
+        rates = LayerwiseLearningRate(optimizer, {"head": 1.0, "": multiplier})
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         model.compile(rates, loss, metrics=["accuracy"])
         return model
@@ -123,7 +123,9 @@ def tiny():
                 keras.layers.Dense(10),
             ]
         )
-        optimizer = keras.optimizers.Adam(hp.Float("rate", 1e-3, 1e-1, sampling="log"))
+        optimizer = keras.optimizers.Adam(
+            hp.Float("learning_rate", 1e-3, 1e-1, sampling="log")
+        )
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         model.compile(optimizer, loss, metrics=["accuracy"])
         return model

@@ -19,11 +19,11 @@ import functools
 from dataclasses import replace
 
 import numpy as np
+from arm_rate import ArmRate
 from harness import ROOT, Study, by_signs
 from pictures import COLOURS, dots, panels, plain_log
 from tables import NAMES
 
-from hornbook.tuning.arm_rate import ArmRate
 from hornbook.zoo.data.arrays.few_labels import draw_few
 from hornbook.zoo.data.splits import load_dataset
 from hornbook.zoo.finetune.arms import ARMS

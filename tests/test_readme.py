@@ -32,8 +32,8 @@ def test_the_search_finds_trials(tmp_path, monkeypatch):
     names = {
         "x": x[:200] / 16,
         "y": y[:200],
-        "x_held": x[200:300],
-        "y_held": y[200:300],
+        "x_val": x[200:300],
+        "y_val": y[200:300],
     }
     exec(code.replace("max_trials=20", "max_trials=3"), names)
     found = names["search"].oracle.get_best_trials(3)

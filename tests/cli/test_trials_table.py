@@ -30,10 +30,10 @@ def text_of(view):
 
 def test_table_has_the_best_first_and_what_runs():
     trials = {
-        "0": trial("COMPLETED", 0.5, rate=0.123456),
-        "1": trial("COMPLETED", 0.75, rate=0.01, head="maxout"),
+        "0": trial("COMPLETED", 0.5, learning_rate=0.123456),
+        "1": trial("COMPLETED", 0.75, learning_rate=0.01, head="maxout"),
         "2": trial("INVALID", message="Traceback\nValueError: no"),
-        "3": trial("RUNNING", rate=0.1),
+        "3": trial("RUNNING", learning_rate=0.1),
     }
     text = text_of(View(job(trials)))
     lines = [line for line in text.splitlines() if "│" in line]
@@ -62,14 +62,14 @@ def test_pace_counts_only_what_ended_since(monkeypatch):
 
 
 def test_a_line_for_each_trial_that_ends_where_there_is_no_terminal():
-    trials = {"0": trial("COMPLETED", 0.5, rate=0.1)}
+    trials = {"0": trial("COMPLETED", 0.5, learning_rate=0.1)}
     console = Console(record=True, width=200)
     with watching(job(trials), console):
-        trials["1"] = trial("COMPLETED", 0.6, rate=0.2)
+        trials["1"] = trial("COMPLETED", 0.6, learning_rate=0.2)
         trials["2"] = trial("FAILED", message="Traceback\n[b]Loss[/b] became nan.")
     lines = console.export_text().splitlines()
     assert len(lines) == 2
-    assert lines[0].startswith("trial 1: 0.6000 with rate 0.2. 3 of 10")
+    assert lines[0].startswith("trial 1: 0.6000 with learning_rate 0.2. 3 of 10")
     assert lines[1].startswith("trial 2: failed: [b]Loss[/b] became nan.")
 
 

@@ -29,19 +29,19 @@ def data():
     return {"train": (x[:90], y[:90]), "test": (x[90:], y[90:])}
 
 
-def build(hp, shape, classes):
-    rate = hp.Float("rate", 1e-3, 1e-1, sampling="log")
+def build(hp, shape, num_classes):
+    learning_rate = hp.Float("learning_rate", 1e-3, 1e-1, sampling="log")
     kind = hp.Choice("kind", ["relu", "tanh"])
     model = keras.Sequential(
         [
             keras.Input(shape),
             keras.layers.Dense(8, kind),
             keras.layers.Dropout(hp.Float("dropout", 0.05, 0.5)),
-            keras.layers.Dense(classes, "softmax"),
+            keras.layers.Dense(num_classes, "softmax"),
         ]
     )
     model.compile(
-        keras.optimizers.Adam(rate),
+        keras.optimizers.Adam(learning_rate),
         "sparse_categorical_crossentropy",
         metrics=["accuracy"],
     )
@@ -84,7 +84,7 @@ def test_what_it_leaves(finished):
     assert len(list(finished.glob("search/trial_*"))) == 3
     assert len(list(finished.glob("tensorboard/*/events*"))) == 3
     page = (finished / "report.html").read_text(encoding="utf-8")
-    assert "The test set was not looked at." in page
+    assert "The test set was not used." in page
     assert "18" in page  # A fifth of 90 for validation.
     config = json.loads((finished / "config.json").read_text(encoding="utf-8"))
     assert config["counts"] == {"train": 72, "validation": 18, "test": 60}
@@ -114,7 +114,7 @@ def test_going_on_with_it_tests_once(finished, capsys):
     )
     assert f"{found['metrics']['accuracy']:.4f}" in told.err
     page = (finished / "report.html").read_text(encoding="utf-8")
-    assert "60 test examples, looked at once" in page
+    assert "60 test examples, evaluated once" in page
     assert {
         p: p.stat().st_mtime_ns for p in finished.glob("search/trial_*/*")
     } == before
@@ -197,37 +197,37 @@ def test_a_table(root, tmp_path):
     options = ["--data", f"csv:{tmp_path / 't.csv'}", "--trials", 1, "--epochs", 2]
     assert tune("--space", "table", *options, "--out", tmp_path / "1", "--test") == 0
     config = json.loads((tmp_path / "1/config.json").read_text())
-    assert config["classes"] == ["little", "much"]
+    assert config["class_names"] == ["little", "much"]
     assert config["counts"] == {"train": 38, "validation": 10, "test": 12}
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--space", "nothing"], "There is no such space"),
+        (["--space", "nothing"], "There is no such search space"),
         (["--search", "best"], "search must be one of random"),
         (["--trials", "0"], "trials must be at least 1"),
         (["--score", "first"], "`score` must be"),
         (["--data", "nothing:here"], "Received: nothing:here"),
         (["--data", "csv:nothing.csv", "--space", "table"], "nothing.csv"),
         (["--search", "hyperband", "--trials", "4"], "leave out --trials"),
-        (["--search", "grid", "--prune", "median"], "prune is for random search"),
+        (["--search", "grid", "--prune", "median"], "prune needs a random search"),
         (["--stages", "grid,random"], "add that"),
         (["--search", "coarse-to-fine", "--stages", "grid"], "two of random and grid"),
-        (["--address", "here"], "add that"),
-        (["--engine", "spark"], "Received: spark"),
-        (["--workers", "0"], "Received: 0"),
-        (["--resume", "nothing"], "no search to go on with"),
+        (["--address", "here"], "Received: --address here"),
+        (["--executor", "spark"], "Received: --executor spark"),
+        (["--workers", "0"], "Received: --workers 0"),
+        (["--resume", "nothing"], "no search to continue"),
         (["--resume", "x", "--trials", "3"], "leave out --trials"),
         (["--space", "table", "--fix", "width=17"], "Received: width=17"),
-        (["--space", "table", "--fix", "wdth=16"], "no wdth to fix"),
+        (["--space", "table", "--fix", "wdth=16"], "has no hyperparameter wdth"),
         (["--space", "table", "--search", "grid"], "A grid over"),
         (
             ["--space", "table", "--search", "coarse-to-fine", "--trials", "1"],
             "too few",
         ),
         (["--space", "table", "--out", "."], "The folder is not empty"),
-        (["--space", "broken.py"], "`build` of the space fails: KeyError"),
+        (["--space", "broken.py"], "`build` of the search space fails: KeyError"),
         (["--space", "empty.py"], "asks for no hyperparameters"),
     ],
 )
@@ -259,12 +259,12 @@ def test_changed_data_are_refused(root, tmp_path, capsys):
 
     space_file._load.cache_clear()
     assert tune("--resume", out) == 2
-    assert "The data has changed" in capsys.readouterr().err
+    assert "The data have changed" in capsys.readouterr().err
 
 
 SLOW = SPACE.replace(
-    "def build(hp, shape, classes):",
-    "def build(hp, shape, classes):\n    import time; time.sleep(0.3)",
+    "def build(hp, shape, num_classes):",
+    "def build(hp, shape, num_classes):\n    import time; time.sleep(0.3)",
 )
 
 
@@ -298,7 +298,7 @@ def test_interrupted_it_reports_and_says_how_to_go_on(tmp_path):
     process.send_signal(signal.SIGINT)
     _, told = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "Interrupted. Go on with: hornbook tune --resume 1" in told
+    assert "Interrupted. Continue with: hornbook tune --resume 1" in told
     page = (tmp_path / "1/report.html").read_text(encoding="utf-8")
     assert "hornbook tune --resume 1" in page
     assert (tmp_path / "1/best.keras").is_file()

@@ -27,8 +27,8 @@ def build(hp):
             keras.layers.Dense(1),
         ]
     )
-    rate = hp.Float("rate", 1e-3, 1e-1, sampling="log")
-    model.compile(keras.optimizers.Adam(rate), "mse")
+    learning_rate = hp.Float("learning_rate", 1e-3, 1e-1, sampling="log")
+    model.compile(keras.optimizers.Adam(learning_rate), "mse")
     return model
 
 

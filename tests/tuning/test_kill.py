@@ -94,7 +94,7 @@ class Search:
 
     def workers(self):
         """Ids of the processes that run trials."""
-        kinds = ("executors.pool_worker import work", "ray::_Actor.run")
+        kinds = ("executors.pool_process import work", "ray::_Actor.run")
         return [
             process
             for process, command in self.alive().items()

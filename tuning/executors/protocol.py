@@ -1,200 +1,61 @@
-"""What a worker is sent once: a copy of the tuner, and the arguments of `search`."""
+"""What an executor is: the methods by which the driver runs trials elsewhere."""
 
-import contextlib
-import copy
-import mmap
-import pickle
-import sys
-import types
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
 
-import cloudpickle
-import numpy as np
-
-from hornbook.errors import InputError
-
-ALIGNMENT = 64  # Bytes; what vector instructions like.
+from hornbook.tuning.executors.packing import Job
 
 
-@dataclass
-class Job:
-    """A search, packed for workers.
+@dataclass(frozen=True)
+class WorkerDied:
+    """What `Executor.receive` returns if a worker ended before it answered.
 
     Attributes:
-        path: The driver's `sys.path`.
-        environment: Variables that have to be set before Keras is imported.
-        settings: Dict of what the driver has set in `keras.config`.
-        payload: The pickled tuner, arguments and custom objects.
-        buffers: What the arrays among them hold, apart, so that it need not be copied.
+        how: String, the end of the sentence "The worker ...", without a full stop.
     """
 
-    path: list
-    environment: dict
-    settings: dict
-    payload: bytes
-    buffers: list
+    how: str
 
-    def unpack(self):
-        """Makes the copy, in a process that has not imported Keras yet.
+
+@runtime_checkable
+class Executor(Protocol):
+    """Runs trials in other processes.
+
+    `Pool` and `Ray` are executors. Any other object with these attributes and methods
+    can be passed to a search as `executor`. Each worker makes a
+    `hornbook.tuning.executors.worker.Worker` of the job, and calls its `run` with what
+    it is sent.
+
+    Attributes:
+        workers: Integer, how many trials run at once. It is read after `start`.
+    """
+
+    workers: int
+
+    def start(self, job: Job) -> None:
+        """Gets ready to run the trials of a search.
+
+        Args:
+            job: What each worker needs.
+        """
+
+    def send(self, worker: int, state: dict[str, Any], end_order: list[str]) -> None:
+        """Has a worker run a trial, and returns at once.
+
+        A worker that was reported as dead is replaced by a new one.
+
+        Args:
+            worker: Integer, in `range(workers)`.
+            state: Dict, the state of the trial.
+            end_order: List of the ids of the trials that have ended.
+        """
+
+    def receive(self) -> tuple[int, dict[str, Any] | WorkerDied]:
+        """Waits until a worker answers or dies.
 
         Returns:
-            The tuner, and `args` and `kwargs` of `search`.
+            The number of the worker, and what `Worker.run` returned there.
         """
-        import keras
 
-        keras.config.set_floatx(self.settings["floatx"])
-        keras.config.set_epsilon(self.settings["epsilon"])
-        keras.config.set_image_data_format(self.settings["image_data_format"])
-        keras.config.set_dtype_policy(self.settings["dtype_policy"])
-        parts = pickle.loads(self.payload, buffers=self.buffers)
-        for name, value in parts["custom_objects"].items():
-            if ">" in name:  # As the decorator names what it registers.
-                register = keras.saving.register_keras_serializable(*name.split(">"))
-                register(value)
-            else:
-                keras.saving.get_custom_objects()[name] = value
-        return parts["tuner"], parts["args"], parts["kwargs"]
-
-
-def pack(tuner, args, kwargs):
-    """Packs a search.
-
-    What is defined in a script or a notebook is sent along, by cloudpickle; what stands
-    in a module that workers can import is imported there.
-
-    Raises:
-        InputError: if something cannot be sent to another process, with its name.
-    """
-    import keras
-
-    foreign = _not_importable()
-    parts = {
-        "tuner": _copied(tuner),
-        "args": args,
-        "kwargs": kwargs,
-        "custom_objects": {
-            name: value
-            for name, value in keras.saving.get_custom_objects().items()
-            if getattr(value, "__module__", None) in foreign
-        },
-    }
-    buffers = []
-    with _sent_along(foreign):
-        try:
-            payload = cloudpickle.dumps(parts, 5, buffer_callback=buffers.append)
-        except Exception as error:
-            named = {"the hypermodel": tuner.hypermodel}
-            named |= {f"argument {i} of `search`": each for i, each in enumerate(args)}
-            named |= {f"`{name}` of `search`": each for name, each in kwargs.items()}
-            raise InputError(_explain(named, error)) from error
-    return Job(
-        path=[str(Path(entry).absolute()) for entry in sys.path],
-        environment={"KERAS_BACKEND": keras.backend.backend()},
-        settings={
-            "floatx": keras.config.floatx(),
-            "epsilon": keras.config.epsilon(),
-            "image_data_format": keras.config.image_data_format(),
-            "dtype_policy": keras.config.dtype_policy().name,
-        },
-        payload=payload,
-        buffers=[np.asarray(buffer.raw()) for buffer in buffers],
-    )
-
-
-def _copied(tuner):
-    """A tuner whose folder is found from anywhere, without what belongs to a driver."""
-    tuner, oracle = copy.copy(tuner), copy.copy(tuner.oracle)
-    directory = str(Path(tuner.directory).absolute())
-    tuner.directory = oracle._directory = directory
-    # The driver alone writes their files.
-    tuner.save = oracle.save = oracle._save_trial = _do_nothing
-    oracle.trials, oracle.ongoing_trials, oracle._display = {}, {}, None
-    tuner.oracle = oracle
-    tuner._runner = tuner._search_arguments = tuner._executor = None
-    return tuner
-
-
-def _do_nothing(*args):
-    pass
-
-
-def _explain(named, error):
-    at_fault = "the tuner"
-    for name, value in named.items():
-        try:
-            cloudpickle.dumps(value)
-        except Exception as its_error:
-            at_fault, error = name, its_error
-            break
-    return (
-        f"A worker is another process, and {at_fault} cannot be sent to one: {error}. "
-        "Make it inside `build` or `run_trial`, give arrays for data, or leave "
-        "`executor` out."
-    )
-
-
-@contextlib.contextmanager
-def _sent_along(names):
-    """Has cloudpickle send the code of modules that a worker could not import."""
-    known = cloudpickle.list_registry_pickle_by_value()
-    modules = [sys.modules[name] for name in names - known - {"__main__"}]
-    for module in modules:
-        cloudpickle.register_pickle_by_value(module)
-    try:
-        yield
-    finally:
-        for module in modules:
-            cloudpickle.unregister_pickle_by_value(module)
-
-
-def _not_importable():
-    """Names of modules that a process with our `sys.path` would not import the same."""
-    names = {"__main__"}
-    for name, module in list(sys.modules.items()):
-        # (`vars`, since to look at an attribute may import what is lazy)
-        about = vars(module) if isinstance(module, types.ModuleType) else {}
-        file = about.get("__file__")
-        if not file or about.get("__name__") != name:
-            continue
-        if not file.startswith((sys.prefix, sys.base_prefix)) and file != _find(name):
-            names.add(name)
-    return names
-
-
-def _find(name):
-    """The file that `import name` would read, were it not imported yet."""
-    path, spec = None, None
-    parts = name.split(".")
-    for end in range(len(parts)):
-        part = ".".join(parts[: end + 1])
-        specs = (finder.find_spec(part, path) for finder in sys.meta_path)
-        spec = next(filter(None, specs), None)
-        if spec is None:
-            return None
-        path = spec.submodule_search_locations
-    return spec.origin
-
-
-def write_job(job, path):
-    """Writes a job to a file: first all but its buffers, then these, each aligned."""
-    sizes = [len(buffer) for buffer in job.buffers]
-    head = pickle.dumps((replace(job, buffers=[]), sizes))
-    with open(path, "wb") as file:
-        file.write(len(head).to_bytes(8, "little") + head)
-        for buffer in job.buffers:
-            file.write(bytes(-file.tell() % ALIGNMENT))
-            file.write(buffer)
-
-
-def read_job(path):
-    """Reads a job. Its arrays stay in the file, where all processes share them."""
-    with open(path, "rb") as file:
-        whole = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY))
-    place = 8 + int.from_bytes(whole[:8], "little")
-    job, sizes = pickle.loads(whole[8:place])
-    for size in sizes:
-        place += -place % ALIGNMENT
-        job.buffers.append(whole[place : place + size])
-        place += size
-    return job
+    def stop(self) -> None:
+        """Ends all workers, and frees what they used."""

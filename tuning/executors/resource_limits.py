@@ -1,8 +1,12 @@
-"""Sharing out cores and GPU memory among workers, by what libraries read."""
+"""Environment variables that limit the cores and the GPU memory of a worker."""
 
 
-def share_threads(count):
-    """Variables for a process that is to use so many threads."""
+def limit_threads(count: int) -> dict[str, str]:
+    """Returns the variables for a process that may use so many threads.
+
+    Args:
+        count: Integer, the number of threads.
+    """
     names = (
         "OMP_NUM_THREADS",
         "TF_NUM_INTRAOP_THREADS",
@@ -12,12 +16,21 @@ def share_threads(count):
     return dict.fromkeys(names, str(count))
 
 
-def share_gpu(part):
-    """Variables for a process that is to take no more than a part of a GPU's memory.
+def limit_gpu_memory(fraction: float) -> dict[str, str]:
+    """Returns the variables for a process that may use a part of a GPU's memory.
 
-    JAX takes it at once. TensorFlow takes what it needs, as torch always does.
+    JAX allocates the part at once. TensorFlow allocates what it needs, as torch always
+    does.
+
+    Args:
+        fraction: Float in (0, 1], the part of the memory.
+
+    Example:
+
+    >>> limit_gpu_memory(0.45)["XLA_PYTHON_CLIENT_MEM_FRACTION"]
+    '0.45'
     """
     return {
-        "XLA_PYTHON_CLIENT_MEM_FRACTION": str(round(part, 3)),
+        "XLA_PYTHON_CLIENT_MEM_FRACTION": str(round(fraction, 3)),
         "TF_FORCE_GPU_ALLOW_GROWTH": "true",
     }

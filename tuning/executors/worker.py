@@ -1,10 +1,14 @@
-"""What a worker does, wherever it is."""
+"""What a worker does, wherever it runs."""
 
 import os
 import pickle
 import traceback
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import cloudpickle
+
+from hornbook.tuning.executors.packing import Job
 
 
 class Worker:
@@ -14,35 +18,43 @@ class Worker:
         job: A `Job`.
     """
 
-    def __init__(self, job):
-        self.job = job
-        self.tuner = None
+    def __init__(self, job: Job) -> None:
+        self.job: Job | None = job
+        self.tuner: Any = None
+        self.args: Sequence[Any] = ()
+        self.kwargs: dict[str, Any] = {}
         os.environ.update(job.environment)
 
-    def run(self, state, end_order):
+    def run(self, state: dict[str, Any], end_order: list[str]) -> dict[str, Any]:
         """Runs a trial.
 
         Args:
-            state: Of the trial, from `get_state`.
-            end_order: Ids of the trials that are done, in the order of their ends.
+            state: Dict, the state of the trial, from its `get_state`.
+            end_order: List of the ids of the trials that have ended, in that order.
 
         Returns:
-            Dict: "trial", its state when it is done, or "error", an exception that ends
-            the search, and "said", a list of sentences for the user.
+            Dict with "trial", the state of the trial at its end, or "error", an
+            exception that ends the search; and "said", a list of sentences for the
+            user.
         """
-        said = []
+        said: list[str] = []
         try:
-            if self.tuner is None:
+            if self.job is not None:
                 self.tuner, self.args, self.kwargs = self.job.unpack()
                 self.tuner.is_worker = True
                 self.job = None
             return {"trial": self._run(state, end_order, said.append), "said": said}
         except Exception as error:
             error.add_note(f"In a worker:\n{traceback.format_exc()}")
-            return {"error": _sendable(error), "said": said}
+            return {"error": _picklable(error), "said": said}
 
-    def _run(self, state, end_order, say):
-        from keras_tuner.engine.trial import Trial
+    def _run(
+        self,
+        state: dict[str, Any],
+        end_order: list[str],
+        say: Callable[[str], object],
+    ) -> dict[str, Any]:
+        from keras_tuner.engine.trial import Trial  # It imports Keras.
 
         tuner, trial = self.tuner, Trial.from_state(state)
         tuner._say = say
@@ -52,7 +64,7 @@ class Worker:
         return trial.get_state()
 
 
-def _sendable(error):
+def _picklable(error: Exception) -> Exception:
     try:
         pickle.loads(cloudpickle.dumps(error))
     except Exception:

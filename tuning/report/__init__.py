@@ -1,1 +1,1 @@
-"""What a search found: read from its folder, as a page, for TensorBoard."""
+"""Reports of a search, from its project folder: a page, and logs for TensorBoard."""

@@ -1,50 +1,55 @@
-"""What the doctor says of a search: of its best trial, and of all its trainings."""
+"""Diagnoses the learning curves of a search with `hornbook.zoo.doctor`."""
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
+
+from hornbook.tuning.report.read import Search
 
 
 @dataclass
 class Health:
-    """How the trainings of a search went, by their curves.
+    """How the trainings of a search went, judged by their curves.
 
     Attributes:
-        best: A `Diagnosis` of the best trial's first training; `None` without a loss.
-        counts: Dict from a condition of `verdict` to how many trainings were in it, the
-            most frequent first.
-        unread: How many trainings kept no loss that can be read.
+        best: A `Diagnosis` of the first training of the best trial; `None` if no loss
+            was recorded.
+        counts: Dict from a condition, such as "overfitting", to the number of trainings
+            in that condition, the most frequent first.
+        unread: Integer, the number of trainings without a loss that can be read.
     """
 
-    best: object
-    counts: dict
+    best: Any
+    counts: dict[str, int]
     unread: int
 
 
-def diagnose_search(search):
-    """Diagnoses the trainings of a search's last stage that has any.
+def diagnose_search(search: Search) -> Health | None:
+    """Diagnoses the trainings of a search, in the last stage that has any.
 
     Args:
         search: A `Search`.
 
     Returns:
-        `Health`, or `None` where no trial has succeeded.
+        A `Health`, or `None` if no trial has succeeded.
     """
     ranked = search.ranked()
     if not ranked:
         return None
     found = [[_diagnose(run["curves"]) for run in trial.runs] for trial in ranked]
-    told = [each.curves.condition for trial in found for each in trial if each]
+    conditions = [each.curves.condition for trial in found for each in trial if each]
     return Health(
         best=next(iter(found[0]), None),
-        counts=dict(Counter(told).most_common()),
-        unread=sum(map(len, found)) - len(told),
+        counts=dict(Counter(conditions).most_common()),
+        unread=sum(map(len, found)) - len(conditions),
     )
 
 
-def _diagnose(curves):
-    from hornbook.zoo.doctor.diagnose import diagnose_history  # it imports Keras
+def _diagnose(curves: Mapping[str, Sequence[float]]) -> Any:
+    from hornbook.zoo.doctor.diagnose import diagnose_history  # It imports Keras.
 
     try:
         return diagnose_history(curves)
-    except ValueError:  # no loss, or a negative one
+    except ValueError:  # No loss, or a negative one.
         return None

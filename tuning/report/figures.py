@@ -1,38 +1,43 @@
-"""Pictures of a search: what was tried, what it scored, and how it learned.
+"""Figures of a search: values against scores, and learning curves.
 
-Blue are trials, orange is the best, green what was narrowed to: three of Okabe and
-Ito's colours, with shapes and labels beside them.
+Trials are blue, the best one is orange, and ranges after narrowing are green: three
+colours of Okabe and Ito. Shapes and labels tell them apart, too.
 """
 
 import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from hornbook.pages.figures import BLUE, GREEN, ORANGE, QUIET, styled
+from hornbook.tuning.report.importance import Importance
+from hornbook.tuning.report.read import Search
 
 COLUMNS = 3
-MOST_NAMES = 24
+MAX_NAMES = 24
 GREY = "#c8ced4"
 SHADES = LinearSegmentedColormap.from_list("shades", ["#e3e8ec", "#7fb2d6", "#003a5c"])
 
 
 @styled
-def draw_hyperparameters(search):
-    """Each hyperparameter against the score, one dot a trial.
+def draw_hyperparameters(search: Search) -> Figure:
+    """Draws each hyperparameter against the score, with a dot per trial.
 
-    Trials of earlier stages are hollow; a green band is what the range, and a green
-    tick what the choices, were narrowed to.
+    Trials of earlier stages are hollow. Green bands show the range or the choices after
+    narrowing.
 
     Args:
         search: A `Search` with trials that have a score.
 
     Returns:
-        `matplotlib.figure.Figure`.
+        A `matplotlib.figure.Figure`.
     """
-    names = list(search.space)[:MOST_NAMES]
+    names = list(search.space)[:MAX_NAMES]
     rows = -(-len(names) // COLUMNS)
     figure = Figure((9.6, 2.6 * rows), layout="constrained")
     grid = figure.subplots(rows, COLUMNS, squeeze=False, sharey=True).ravel()
@@ -62,7 +67,9 @@ def draw_hyperparameters(search):
     return figure
 
 
-def _draw_narrowed(axes, scale, name, narrowing):
+def _draw_narrowed(
+    axes: Axes, scale: "Scale", name: str, narrowing: Iterable[Mapping[str, Any]]
+) -> None:
     for each in narrowing:
         for change in each["changes"]:
             if change["name"] != name or change["new"] == change["old"]:
@@ -72,18 +79,23 @@ def _draw_narrowed(axes, scale, name, narrowing):
                 axes.axvspan(low, high, color=GREEN, alpha=0.12, lw=0)
             else:
                 for value in change["new"]:
-                    place = scale.choices.index(str(value))
+                    index = scale.choices.index(str(value))
                     axes.axvspan(
-                        place - 0.4, place + 0.4, color=GREEN, alpha=0.12, lw=0
+                        index - 0.4, index + 0.4, color=GREEN, alpha=0.12, lw=0
                     )
 
 
 class Scale:
-    """Where values of a hyperparameter lie on an axis."""
+    """The axis of a hyperparameter.
 
-    def __init__(self, about):
+    Args:
+        about: Dict with the "kind" and the "config" of the hyperparameter.
+    """
+
+    def __init__(self, about: Mapping[str, Any]) -> None:
         config = about["config"]
-        self.choices = None
+        self.choices: list[str] | None = None
+        self.low = self.high = 0.0
         self.is_log = config.get("sampling") in ("log", "reverse_log")
         if "min_value" in config:
             self.low, self.high = config["min_value"], config["max_value"]
@@ -93,25 +105,28 @@ class Scale:
                 values = [True, False]
             self.choices = [str(value) for value in values]
 
-    def spread(self, value, trial_id):
-        """The place of a value; of a choice, a little aside, so that dots show."""
+    def spread(self, value: Any, trial_id: str) -> float:
+        """Returns the position of a value.
+
+        Dots of a choice are spread a little, so that they do not hide each other.
+        """
         if self.choices is None:
             return value
-        aside = (int(trial_id) * 0.618) % 1 if trial_id.isdigit() else 0.5
-        place = self.choices.index(str(value)) if str(value) in self.choices else -1
-        return place + 0.5 * (aside - 0.5)
+        jitter = (int(trial_id) * 0.618) % 1 if trial_id.isdigit() else 0.5
+        index = self.choices.index(str(value)) if str(value) in self.choices else -1
+        return index + 0.5 * (jitter - 0.5)
 
-    def share(self, value):
-        """The place of a value between 0 and 1."""
+    def share(self, value: Any) -> float:
+        """Returns the position of a value between 0 and 1."""
         if self.choices is not None:
-            place = self.choices.index(str(value)) if str(value) in self.choices else 0
-            return (place + 0.5) / len(self.choices)
+            index = self.choices.index(str(value)) if str(value) in self.choices else 0
+            return (index + 0.5) / len(self.choices)
         low, high = self.low, self.high
         if self.is_log:
             value, low, high = math.log(value), math.log(low), math.log(high)
         return 0.5 if low == high else (value - low) / (high - low)
 
-    def label(self, axes):
+    def label(self, axes: Axes) -> None:
         """Sets the scale and the ticks of the x axis."""
         if self.choices is not None:
             short = [_shorten(name, 12) for name in self.choices]
@@ -123,7 +138,7 @@ class Scale:
             axes.set_xscale("log")
             axes.set_xlim(self.low, self.high)
             axes.xaxis.set_major_locator(LogLocator(numticks=5))
-            axes.xaxis.set_major_formatter(FuncFormatter(lambda v, place: f"{v:g}"))
+            axes.xaxis.set_major_formatter(FuncFormatter(lambda v, position: f"{v:g}"))
             axes.xaxis.set_minor_formatter(NullFormatter())
         else:
             axes.set_xlim(self.low, self.high)
@@ -131,29 +146,29 @@ class Scale:
 
 
 @styled
-def draw_parallel(search):
-    """Trials as lines across the hyperparameters, the darker, the better.
+def draw_parallel(search: Search) -> Figure:
+    """Draws trials as lines across the hyperparameters; darker lines are better.
 
     Args:
         search: A `Search` with trials that have a score.
 
     Returns:
-        `matplotlib.figure.Figure`.
+        A `matplotlib.figure.Figure`.
     """
     ranked = search.ranked()
     names = [name for name in search.space if any(name in t.values for t in ranked)]
-    names = names[: MOST_NAMES // 2]
+    names = names[: MAX_NAMES // 2]
     scales = {name: Scale(search.space[name]) for name in names}
     scores = np.array([trial.score for trial in ranked])
-    places = (len(ranked) - 1 - np.arange(len(ranked))) / max(len(ranked) - 1, 1)
+    ranks = (len(ranked) - 1 - np.arange(len(ranked))) / max(len(ranked) - 1, 1)
     low, high = _limits(scores)
     figure = Figure((max(8.4, 1.3 * (len(names) + 1)), 4.2), layout="constrained")
     axes = figure.subplots()
     for number in reversed(range(len(ranked))):
         trial = ranked[number]
         line = {
-            place: scales[name].share(trial.values[name])
-            for place, name in enumerate(names)
+            index: scales[name].share(trial.values[name])
+            for index, name in enumerate(names)
             if name in trial.values
         }
         line[len(names)] = np.clip((trial.score - low) / (high - low), 0, 1)
@@ -161,17 +176,17 @@ def draw_parallel(search):
         axes.plot(
             list(line),
             list(line.values()),
-            color=ORANGE if is_best else SHADES(Normalize()(places)[number]),
+            color=ORANGE if is_best else SHADES(Normalize()(ranks)[number]),
             lw=2.6 if is_best else 1.2,
             marker="D" if is_best else "o",
             ms=6 if is_best else 3,
-            zorder=3 if is_best else 1 + places[number],
+            zorder=3 if is_best else 1 + ranks[number],
         )
-    for place, name in enumerate(names):
-        axes.plot([place, place], [0, 1], color=QUIET, lw=0.8, zorder=0)
+    for index, name in enumerate(names):
+        axes.plot([index, index], [0, 1], color=QUIET, lw=0.8, zorder=0)
         top, bottom = _ends(scales[name])
-        axes.text(place, 1.05, top, ha="center", va="bottom", size=9)
-        axes.text(place, -0.05, bottom, ha="center", va="top", size=9)
+        axes.text(index, 1.05, top, ha="center", va="bottom", size=9)
+        axes.text(index, -0.05, bottom, ha="center", va="top", size=9)
     axes.plot([len(names)] * 2, [0, 1], color=QUIET, lw=0.8, zorder=0)
     axes.text(len(names), 1.05, f"{high:.3g}", ha="center", va="bottom", size=9)
     axes.text(len(names), -0.05, f"{low:.3g}", ha="center", va="top", size=9)
@@ -185,7 +200,7 @@ def draw_parallel(search):
     return figure
 
 
-def _ends(scale):
+def _ends(scale: Scale) -> tuple[str, str]:
     if scale.choices is None:
         return f"{scale.high:.3g}", f"{scale.low:.3g}"
     first, last = scale.choices[0], scale.choices[-1]
@@ -193,14 +208,14 @@ def _ends(scale):
 
 
 @styled
-def draw_importance(importance):
-    """A bar for each hyperparameter, with the spread over the shuffles.
+def draw_importance(importance: Importance) -> Figure:
+    """Draws a bar per hyperparameter, with standard deviations over the shuffles.
 
     Args:
         importance: An `Importance`.
 
     Returns:
-        `matplotlib.figure.Figure`.
+        A `matplotlib.figure.Figure`.
     """
     count = len(importance.names)
     figure = Figure((8.4, 0.42 * count + 1.1), layout="constrained")
@@ -217,19 +232,19 @@ def draw_importance(importance):
     axes.set_ylim(count - 0.5, -0.5)
     axes.axvline(0, color=QUIET, lw=0.8)
     axes.tick_params(axis="y", length=0)
-    axes.set_xlabel("Drop of the forest's R² when the hyperparameter is shuffled")
+    axes.set_xlabel("Drop of R² of the forest when the hyperparameter is shuffled")
     return figure
 
 
 @styled
-def draw_learning(search):
-    """The objective by epoch of all trials, and the best one's losses.
+def draw_learning(search: Search) -> Figure:
+    """Draws the objective of all trials by epoch, and the losses of the best one.
 
     Args:
         search: A `Search` with trials that have a score and curves.
 
     Returns:
-        `matplotlib.figure.Figure`.
+        A `matplotlib.figure.Figure`.
     """
     figure = Figure((9.6, 3.6), layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -270,21 +285,21 @@ def draw_learning(search):
     return figure
 
 
-def _draw_curve(axes, values, **look):
+def _draw_curve(axes: Axes, values: Sequence[float] | None, **look: Any) -> None:
     if values:
         marker = "o" if len(values) == 1 else None
         axes.plot(range(1, len(values) + 1), values, marker=marker, **look)
 
 
 @styled
-def draw_best_so_far(search):
-    """Scores in the order of the trials, and the best up to each, by stage.
+def draw_best_so_far(search: Search) -> Figure:
+    """Draws the scores in the order of the trials, and the best so far, by stage.
 
     Args:
         search: A `Search` with trials that have a score.
 
     Returns:
-        `matplotlib.figure.Figure`.
+        A `matplotlib.figure.Figure`.
     """
     figure = Figure((8.4, 3.2), layout="constrained")
     axes = figure.subplots()
@@ -292,11 +307,11 @@ def draw_best_so_far(search):
     start = 1
     for stage in sorted({trial.stage for trial in search.done}):
         scores = np.array([t.score for t in search.done if t.stage == stage])
-        places = np.arange(start, start + len(scores))
+        numbers = np.arange(start, start + len(scores))
         best = np.maximum if search.is_max else np.minimum
-        for place, score in zip(places, scores, strict=True):
-            _dot(axes, place, score, limits)
-        axes.step(places, best.accumulate(scores), ORANGE, lw=2, where="post")
+        for number, score in zip(numbers, scores, strict=True):
+            _dot(axes, number, score, limits)
+        axes.step(numbers, best.accumulate(scores), ORANGE, lw=2, where="post")
         if len(search.stages) > 1:
             axes.axvspan(
                 start - 0.5,
@@ -323,8 +338,14 @@ def draw_best_so_far(search):
     return figure
 
 
-def _dot(axes, x, score, limits, is_filled=True):
-    """A trial; one that is far away as a triangle at the edge."""
+def _dot(
+    axes: Axes,
+    x: float,
+    score: float,
+    limits: tuple[float, float],
+    is_filled: bool = True,
+) -> None:
+    """Draws a trial; an outlier becomes a triangle at the edge."""
     marker = "v" if score < limits[0] else "^" if score > limits[1] else "o"
     axes.scatter(
         x,
@@ -338,19 +359,19 @@ def _dot(axes, x, score, limits, is_filled=True):
     )
 
 
-def _limits(values):
-    """Limits that a few values far away do not flatten the rest by."""
-    values = np.asarray([v for v in values if v is not None and math.isfinite(v)])
-    if not len(values):
-        return 0, 1
-    low, middle, high = np.percentile(values, [0, 50, 100])
-    first, third = np.percentile(values, [25, 75])
+def _limits(values: Iterable[float | None]) -> tuple[float, float]:
+    """Limits of an axis that are robust to outliers."""
+    found = np.asarray([v for v in values if v is not None and math.isfinite(v)])
+    if not len(found):
+        return 0.0, 1.0
+    low, middle, high = np.percentile(found, [0, 50, 100])
+    first, third = np.percentile(found, [25, 75])
     reach = 8 * max(third - first, 1e-9)
     low, high = max(low, middle - reach), min(high, middle + reach)
     edge = 0.05 * (high - low) or 0.05
     return low - edge, high + edge
 
 
-def _shorten(text, most):
+def _shorten(text: Any, most: int) -> str:
     text = str(text)
     return text if len(text) <= most else text[: most - 1] + "…"

@@ -1,58 +1,66 @@
-"""Which hyperparameters the scores depend on: permutation importance over a forest."""
+"""The importance of hyperparameters: permutation importance of a random forest."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+
+from hornbook.tuning.report.read import Trial
 
 TREES = 100
 REPEATS = 30
 TRIALS_AT_LEAST = 8
-ENOUGH = 10  # trials for each hyperparameter
+TRIALS_PER_HYPERPARAMETER = 10  # With fewer, the report says so.
 
 
 @dataclass
 class Importance:
-    """How much worse a forest predicts trials when one column is shuffled.
+    """How much worse a forest predicts the trials when one column is shuffled.
 
     Attributes:
-        names: Of the hyperparameters, the most important first.
-        mean: Drop of R² for each.
-        sd: Its standard deviation over the shuffles.
-        r2: Of the forest on trials that its trees did not see. At 0 or below, it has
-            learned nothing, and neither do the figures above tell anything.
-        trials: How many trials it saw.
+        names: List of the names of the hyperparameters, the most important first.
+        mean: Array, for each hyperparameter the mean drop of R².
+        sd: Array, the standard deviations of the drops over the shuffles.
+        r2: Float, the out-of-bag R² of the forest. At 0 or below the forest has learned
+            nothing, and the importances mean nothing.
+        trials: Integer, the number of trials it was fitted to.
     """
 
-    names: list
+    names: list[str]
     mean: np.ndarray
     sd: np.ndarray
     r2: float
     trials: int
 
     @property
-    def caution(self):
-        """A sentence on how far to trust it."""
-        told = (
-            f"From {self.trials} trials and {len(self.names)} hyperparameters; on "
-            f"trials that its trees had not seen the forest has R² = {self.r2:.2f}"
+    def caution(self) -> str:
+        """A sentence on how much to trust it."""
+        source = (
+            f"From {self.trials} trials and {len(self.names)} hyperparameters; the "
+            f"out-of-bag R² of the forest is {self.r2:.2f}"
         )
         if self.r2 <= 0:
-            return f"{told}: it predicts nothing, so that nothing can be said."
-        if self.trials < ENOUGH * len(self.names):
-            return f"{told}: with so few trials it is a weak hint."
-        return f"{told}."
+            return f"{source}, so it predicts nothing and tells no importance."
+        if self.trials < TRIALS_PER_HYPERPARAMETER * len(self.names):
+            return f"{source}. With so few trials it is only a hint."
+        return f"{source}."
 
 
-def encode(trials, space):
-    """A table with a row for each trial and a column for each hyperparameter.
+def encode(
+    trials: Sequence[Trial], space: Mapping[str, Any]
+) -> tuple[list[str], np.ndarray]:
+    """Returns a table with a row for each trial and a column for each hyperparameter.
 
     Args:
         trials: List of `Trial`.
         space: As in `Search`.
 
     Returns:
-        The names of those that vary, and a float array `(trials, names)`: logarithms
-        where they are drawn from, places among the choices, NaN where inactive.
+        List of the names of the hyperparameters that vary, and a float array of shape
+        `(trials, names)`. It has the logarithm of a value that is sampled on a
+        logarithmic scale, the index of a choice, and NaN where a hyperparameter is
+        inactive.
     """
     names, columns = [], []
     for name, each in space.items():
@@ -64,7 +72,7 @@ def encode(trials, space):
     return names, np.stack(columns, axis=1) if columns else np.empty((len(trials), 0))
 
 
-def _encode_one(value, each):
+def _encode_one(value: Any, each: Mapping[str, Any]) -> float:
     config = each["config"]
     if value is None:
         return np.nan
@@ -75,18 +83,21 @@ def _encode_one(value, each):
     return values.index(value) if value in values else np.nan
 
 
-def rank_importance(trials, space):
-    """The importance of each hyperparameter for the order of the trials.
+def rank_importance(
+    trials: Sequence[Trial], space: Mapping[str, Any]
+) -> Importance | None:
+    """Returns the importance of each hyperparameter for the ranking of the trials.
 
-    A forest learns the trials' ranks, since a loss that blew up would outweigh all
-    else, and the importance is the mean drop of its R² over 30 shuffles of a column.
+    The forest is fitted to the ranks of the trials, since a loss that diverged would
+    outweigh all others. The importance is the mean drop of its R² over 30 shuffles of a
+    column.
 
     Args:
-        trials: List of `Trial` that have a score, of one stage.
+        trials: List of `Trial` with a score, all of one stage.
         space: As in `Search`.
 
     Returns:
-        `Importance`, or None where there are too few trials, or all are alike.
+        An `Importance`, or `None` if there are too few trials or all scores are equal.
     """
     from scipy.stats import rankdata
     from sklearn.ensemble import RandomForestRegressor
@@ -107,7 +118,7 @@ def rank_importance(trials, space):
     )
     order = np.argsort(-found.importances_mean, kind="stable")
     return Importance(
-        names=[names[place] for place in order],
+        names=[names[index] for index in order],
         mean=found.importances_mean[order],
         sd=found.importances_std[order],
         r2=float(forest.oob_score_),

@@ -1,27 +1,30 @@
-"""How sure a trial's score is."""
+"""Confidence intervals for the score of a trial."""
 
 import math
 
 from scipy.stats import t
 
 from hornbook.stats import wilson_interval
+from hornbook.tuning.report.read import Trial
 
 
-def interval(trial, objective, validated):
-    """A 95 % interval for the score of a trial.
+def interval(
+    trial: Trial, objective: str, validated: int | None
+) -> tuple[float, float] | None:
+    """Returns a 95 % interval for the score of a trial.
 
-    With several trainings it is Student's, around their mean; folds share examples, so
-    that it is somewhat too narrow for them. With one training and an accuracy it is
-    Wilson's, for so many validation examples. It takes no account of the trial's having
-    been picked as the best of many.
+    With several trainings it is Student's interval around their mean; for folds, which
+    share examples, it is somewhat too narrow. With one training and an accuracy it is
+    Wilson's interval. It does not take into account that the trial was selected as the
+    best of many.
 
     Args:
         trial: A `Trial` with a score.
-        objective: Its name.
-        validated: How many examples the score is from, or None.
+        objective: String, the name of the objective.
+        validated: Integer, the number of validation examples, or `None`.
 
     Returns:
-        `(low, high)`, or None where nothing tells.
+        Pair of floats `(low, high)`, or `None` if nothing is known.
     """
     if trial.sd is not None:
         count = len(trial.runs)

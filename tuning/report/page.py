@@ -1,44 +1,52 @@
 """The report of a search: one HTML file that needs nothing beside it.
 
-It is written from what the search's folder holds, so it can be written at any time,
-also of a search that was interrupted. Sentences that judge are computed here.
+It is written from the project folder of the search, so it can be written at any time,
+also for a search that was interrupted. Its conclusions are computed here.
 """
 
 import base64
+import os
 import tempfile
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from hornbook.files import atomic_write
 from hornbook.pages.figures import save_figure
 from hornbook.pages.page import duration, environment, plural
 from hornbook.tuning.report import figures as plots
 from hornbook.tuning.report.diagnosis import diagnose_search
-from hornbook.tuning.report.importance import rank_importance
+from hornbook.tuning.report.importance import Importance, rank_importance
 from hornbook.tuning.report.intervals import interval
-from hornbook.tuning.report.read import read_search
+from hornbook.tuning.report.read import Search, read_search
 
 MOST_TRIALS = 10
 HOW = {
-    "compiled": "compiled: the first of its shape, or traced anew",
-    "warm": "warm: on what an earlier one had compiled",
-    "plain": "plain: Keras's own fit",
+    "compiled": "compiled: the first with its shapes, or compiled again",
+    "warm": "warm: with what an earlier training had compiled",
+    "plain": "plain: by the fit of Keras",
 }
 
 
-def write_page(folder, path, about=None):
+def write_page(
+    folder: str | os.PathLike[str],
+    path: str | os.PathLike[str],
+    about: Mapping[str, Any] | None = None,
+) -> Path:
     """Writes the report of a search.
 
     Args:
-        folder: The search's project folder.
-        path: Of the page.
-        about: Dict of what the folder does not tell: "title", "command", "resume"
-            (a command, if the search has not ended), "use" (blocks of text to run, with
-            a sentence each), "counts" of the examples, "notices", "test", "settings".
+        folder: Path of the project folder of the search.
+        path: Path of the page.
+        about: Dict of what the project folder does not have: "title"; "command";
+            "resume", the command that continues the search, if it has not ended; "use",
+            a list of dicts with "why", a sentence, and "code"; "counts", the number of
+            examples of each part; "notices"; "test"; "settings".
 
     Returns:
-        The path.
+        Path of the page.
     """
     search = read_search(folder)
     about = {
@@ -80,7 +88,7 @@ def write_page(folder, path, about=None):
     return Path(path)
 
 
-def _best(search, validated):
+def _best(search: Search, validated: int | None) -> list[dict[str, Any]]:
     rows = []
     for trial in search.ranked()[:MOST_TRIALS]:
         found = interval(trial, search.objective, validated)
@@ -88,48 +96,52 @@ def _best(search, validated):
     return rows
 
 
-def _verdict(search, validated):
-    """What the best is, and how many cannot be told from it."""
+def _verdict(search: Search, validated: int | None) -> str:
+    """The best trial, and how many others are about as good."""
     ranked = search.ranked()
     if not ranked:
         return "No trial has succeeded yet."
     best, found = ranked[0], interval(ranked[0], search.objective, validated)
-    told = f"Best is trial {best.id} with {search.objective} {best.score:.4g}"
+    text = f"Best is trial {best.id} with {search.objective} {best.score:.4g}"
     if found is None:
-        return f"{told}."
+        return f"{text}."
     low, high = found
-    told += f", 95 % interval {low:.4g} to {high:.4g}."
+    text += f", 95 % interval {low:.4g} to {high:.4g}."
     near = [t for t in ranked[1:] if low <= t.score <= high]
     if near:
-        count = "One other trial lies" if len(near) == 1 else f"{len(near)} others lie"
-        told += f" {count} within that: these data do not tell them apart."
-    return f"{told} It was picked from {len(ranked)}, so it is likely to be too good."
+        count = "One other trial is" if len(near) == 1 else f"{len(near)} others are"
+        text += f" {count} within that interval: these data cannot distinguish them."
+    return (
+        f"{text} It is the best of {len(ranked)} trials, so its score is likely too "
+        "optimistic."
+    )
 
 
-def _rule(settings):
-    """How a trial's score comes about, in a sentence."""
+def _rule(settings: Mapping[str, Any]) -> str:
+    """How a trial is scored, in a sentence."""
     rule, folds, executions = (
         settings[name] for name in ("score", "folds", "executions")
     )
     if rule == "best":
-        told = "the best epoch of its training, which is optimistic"
+        source = "the best epoch of its training, which is optimistic"
     elif rule == "last":
-        told = "the last epoch of its training"
+        source = "the last epoch of its training"
     else:
-        told = f"the mean over the last {rule[1]} epochs of its training"
+        source = f"the mean over the last {rule[1]} epochs of its training"
     count = (folds or 1) * (executions or 1)
     if count == 1:
-        return f"A trial's score is that of {told}."
+        return f"The score of a trial is that of {source}."
     kind = f"{folds} folds" if folds else ""
     if (executions or 1) > 1:
         kind += f"{' times ' if kind else ''}{executions} seeds"
     return (
-        f"A trial's score is the mean over {count} trainings ({kind}), of each {told}."
+        f"The score of a trial is the mean over {count} trainings ({kind}), for each "
+        f"of {source}."
     )
 
 
-def _draw(search, importance):
-    """The pictures as data URIs, by name: those that there is something for."""
+def _draw(search: Search, importance: Importance | None) -> dict[str, str]:
+    """The figures for which there are data, as data URIs by name."""
     figures = {}
     if search.done:
         figures["progress"] = plots.draw_best_so_far(search)
@@ -151,7 +163,7 @@ def _draw(search, importance):
     return uris
 
 
-def _narrowing(search):
+def _narrowing(search: Search) -> list[dict[str, Any]]:
     tables = []
     for each in search.narrowing:
         rows = [
@@ -168,17 +180,17 @@ def _narrowing(search):
     return tables
 
 
-def _region(change, name):
+def _region(change: Mapping[str, Any], name: str) -> str:
     between = " to " if change["is_range"] else ", "
     return between.join(map(_number, change[name]))
 
 
-def _number(value):
+def _number(value: Any) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
-def _costs(search):
-    """Of the trainings, by how they ran."""
+def _costs(search: Search) -> list[dict[str, Any]]:
+    """The costs of the trainings, by how they ran."""
     runs = [run for trial in search.trials for run in trial.runs]
     counts = Counter(run["how"] for run in runs)
     return [
@@ -193,12 +205,12 @@ def _costs(search):
     ]
 
 
-def _why_plain(search):
+def _why_plain(search: Search) -> list[str]:
     runs = [run for trial in search.trials for run in trial.runs]
     return sorted({run["why_plain"] for run in runs} - {None})
 
 
-def _spent(search):
+def _spent(search: Search) -> str | None:
     took = [trial.seconds for trial in search.trials if trial.seconds]
     if not took:
         return None
@@ -206,6 +218,5 @@ def _spent(search):
     rate = 3600 * len(took) / sum(took)
     return (
         f"{plural(len(took), 'trial')} and {plural(epochs, 'epoch')} took "
-        f"{duration(sum(took))} of training, {rate:,.0f} trials an hour for one "
-        "process at a time."
+        f"{duration(sum(took))} of training: {rate:,.0f} trials per hour and process."
     )

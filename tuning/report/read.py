@@ -1,8 +1,11 @@
-"""Reading a search's folder, as it stands, without Keras and without its `build`."""
+"""Reads the project folder of a search, without Keras and without its `build`."""
 
 import json
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from hornbook.errors import InputError
 
@@ -15,70 +18,73 @@ class Trial:
     """One trial.
 
     Attributes:
-        id: As keras-tuner names it.
-        stage: Number of the stage, from 0.
+        id: String, as keras-tuner names it.
+        stage: Integer, the number of the stage, from 0.
         status: "COMPLETED", "RUNNING", "FAILED" or "INVALID".
         values: Dict of the active hyperparameters.
-        score: Of the objective, or None.
-        sd: Its standard deviation over the trainings, if there are several.
+        score: Float, the objective, or `None`.
+        sd: Float, its standard deviation over the trainings, if there are several.
         runs: List of dicts, one for each training: "seed", "curves", "metrics", ...
-        seconds: How long it took, or None.
-        message: Why it failed.
+        seconds: Float, how long it took, or `None`.
+        message: String, why it failed.
     """
 
     id: str
     stage: int
     status: str
-    values: dict
+    values: dict[str, Any]
     score: float | None = None
     sd: float | None = None
-    runs: list = field(default_factory=list)
+    runs: list[dict[str, Any]] = field(default_factory=list)
     seconds: float | None = None
     message: str = ""
 
     @property
-    def how(self):
+    def how(self) -> str | None:
         """How the first training ran: "compiled", "warm" or "plain"."""
         return self.runs[0]["how"] if self.runs else None
 
 
 @dataclass
 class Search:
-    """What is in the folder of a search.
+    """What is in the project folder of a search.
 
     Attributes:
-        folder: The project's folder.
-        objective: Name of the objective.
-        is_max: Whether more of it is better.
+        folder: Path of the project folder.
+        objective: String, the name of the objective.
+        is_max: Whether a larger objective is better.
         settings: Dict with "score", "folds", "executions" and "prune".
-        space: Dict from names to `{"kind", "config"}`, as it was at first.
-        stages: Names of the stages; one of no name, but for a `CoarseToFine`.
+        space: Dict from the name of a hyperparameter to its "kind" and "config", as
+            they were at the beginning.
+        stages: List of the names of the stages. A search that is not a `CoarseToFine`
+            has one stage, with an empty name.
         plan: List of dicts, as in `CoarseToFine.plan`, or empty.
         narrowing: List of dicts, as in `CoarseToFine.narrowing`, or empty.
-        trials: List of `Trial`, in the order of their beginning.
+        trials: List of `Trial`, in the order in which they began.
     """
 
     folder: Path
     objective: str
     is_max: bool
-    settings: dict
-    space: dict
-    stages: list
-    plan: list
-    narrowing: list
-    trials: list
+    settings: dict[str, Any]
+    space: dict[str, Any]
+    stages: list[str]
+    plan: list[dict[str, Any]]
+    narrowing: list[dict[str, Any]]
+    trials: list[Trial]
 
     @property
-    def done(self):
+    def done(self) -> list[Trial]:
         """The trials that have a score."""
         return [each for each in self.trials if each.score is not None]
 
-    def ranked(self, stage=None):
-        """Trials with a score, the best first.
+    def ranked(self, stage: int | None = None) -> list[Trial]:
+        """Returns the trials with a score, the best first.
 
         Args:
-            stage: Number of the stage; by default the last that has any: the scores
-                of short trainings are not compared with those of whole ones.
+            stage: Integer, the number of the stage. Defaults to the last one that has
+                any, since scores of short trainings cannot be compared with those of
+                whole ones.
         """
         done = self.done
         if stage is None:
@@ -87,14 +93,14 @@ class Search:
         return sorted(done, key=lambda each: each.score, reverse=self.is_max)
 
 
-def read_search(folder):
-    """Reads the folder of a search that `hornbook.tuning` made.
+def read_search(folder: str | os.PathLike[str]) -> Search:
+    """Reads the project folder of a search of `hornbook.tuning`.
 
     Args:
-        folder: The project's folder: `directory/project_name`.
+        folder: Path of the project folder, `directory/project_name`.
 
     Raises:
-        InputError: if it holds no search, or a file is damaged.
+        InputError: If there is no search in it, or a file is corrupted.
     """
     folder = Path(folder)
     if (folder / STATE).is_file():
@@ -105,7 +111,7 @@ def read_search(folder):
         state, plan, narrowing, folders = None, [], [], [folder]
     folders = [each for each in folders if (each / "oracle.json").is_file()]
     if state is None and not folders:
-        raise InputError(f"There is no search in {folder}.")
+        raise InputError(f"There is no search in this folder. Received: {folder}")
     trials = [
         trial
         for number, each in enumerate(folders)
@@ -131,13 +137,13 @@ def read_search(folder):
     )
 
 
-def _read_trials(folder, stage):
+def _read_trials(folder: Path, stage: int) -> Iterator[Trial]:
     oracle = _read(folder / "oracle.json")
     for trial_id in oracle["start_order"]:
-        place = folder / f"trial_{trial_id}"
-        if not (place / "trial.json").is_file():
+        trial_folder = folder / f"trial_{trial_id}"
+        if not (trial_folder / "trial.json").is_file():
             continue
-        state = _read(place / "trial.json")
+        state = _read(trial_folder / "trial.json")
         trial = Trial(
             id=trial_id,
             stage=stage,
@@ -146,26 +152,28 @@ def _read_trials(folder, stage):
             score=state["score"] if state["status"] == "COMPLETED" else None,
             message=_last_line(state["message"]),
         )
-        if (place / "hornbook.json").is_file():
-            record = _read(place / "hornbook.json")
+        if (trial_folder / "hornbook.json").is_file():
+            record = _read(trial_folder / "hornbook.json")
             trial.runs, trial.seconds = record["runs"], record["seconds"]
         yield _with_sd(trial, folder)
 
 
-def _with_sd(trial, folder):
+def _with_sd(trial: Trial, folder: Path) -> Trial:
     if trial.score is not None and len(trial.runs) > 1:
         [[objective, _], *_] = _read(folder / "hornbook.json")["objective"]
-        place = folder / f"trial_{trial.id}" / "hornbook.json"
-        trial.sd = _read(place)["sd"].get(objective)
+        path = folder / f"trial_{trial.id}" / "hornbook.json"
+        trial.sd = _read(path)["sd"].get(objective)
     return trial
 
 
-def _last_line(message):
+def _last_line(message: str | None) -> str:
     return ((message or "").strip().splitlines() or [""])[-1]
 
 
-def _read(path):
+def _read(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError(f"{path} is missing or damaged: {error}.") from error
+        raise InputError(
+            f"A file of the search is missing or corrupted: {error}. Received: {path}"
+        ) from error

@@ -1,19 +1,27 @@
-"""TensorBoard's HParams and scalars, written from what a search has kept."""
+"""Logs for TensorBoard: hyperparameters and learning curves of a search."""
 
 import math
+import os
 import shutil
 import tempfile
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
+
+from hornbook.tuning.report.read import Search, Trial
+
+Summaries = Iterator[tuple[int, Any]]
 
 
-def write_logs(search, folder):
-    """Writes one log folder for each trial, in place of those of before.
+def write_logs(search: Search, folder: str | os.PathLike[str]) -> None:
+    """Writes a log folder for each trial, and replaces those of an earlier call.
 
-    TensorFlow is not needed, here or to look at them: `tensorboard --logdir FOLDER`.
+    TensorFlow is needed neither to write nor to show them with
+    `tensorboard --logdir FOLDER`.
 
     Args:
         search: A `Search`.
-        folder: Where to write.
+        folder: Path of the folder to write.
     """
     folder = Path(folder)
     new = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".new-"))
@@ -27,7 +35,7 @@ def write_logs(search, folder):
     new.rename(folder)
 
 
-def _write(folder, summaries):
+def _write(folder: Path, summaries: Iterable[tuple[int, Any]]) -> None:
     from tensorboard.compat.proto.event_pb2 import Event
     from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
@@ -37,7 +45,7 @@ def _write(folder, summaries):
     writer.close()
 
 
-def _experiment(search):
+def _experiment(search: Search) -> Summaries:
     from tensorboard.plugins.hparams import api
 
     parts = []
@@ -54,7 +62,7 @@ def _experiment(search):
     yield 0, api.hparams_config_pb(parts, [api.Metric(search.objective)])
 
 
-def _session(search, trial):
+def _session(search: Search, trial: Trial) -> Summaries:
     from tensorboard.plugins.hparams import api
 
     values = {name: _plain(value) for name, value in trial.values.items()}
@@ -65,11 +73,11 @@ def _session(search, trial):
         yield from _scalars(search.objective, [trial.score])
 
 
-def _plain(value):
+def _plain(value: Any) -> bool | int | float | str:
     return value if isinstance(value, (bool, int, float)) else str(value)
 
 
-def _scalars(name, values):
+def _scalars(name: str, values: Iterable[float]) -> Summaries:
     from tensorboard.plugins.scalar.summary import scalar_pb
 
     for step, value in enumerate(values):

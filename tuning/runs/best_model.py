@@ -1,58 +1,99 @@
-"""A trained model without what only training needs, in Keras's own layers."""
+"""The best model of a search: kept as a file, and tested once."""
+
+import json
+import warnings
+from typing import Any
 
 import keras
+import numpy as np
 from keras import layers
 
-from hornbook.recipes.augmentation.image_augmentation import ImageAugmentation
-from hornbook.recipes.augmentation.random_crop import RandomCrop
-from hornbook.recipes.layers.drop_connect import DropConnect
-from hornbook.recipes.layers.maxout import Maxout
+from hornbook.files import atomic_write, write_json
+from hornbook.stats import wilson_interval
+from hornbook.tuning.report.read import Trial, read_search
+from hornbook.tuning.runs.plain_layers import with_plain_layers
+from hornbook.tuning.runs.run import SearchJob
 
 
-def plain(model):
-    """A model of the same outputs that shares the weights and opens in plain Keras.
-
-    Augmentation becomes what it is at inference, DropConnect the layer inside it,
-    Maxout a `Dense` and a maximum. Models that are no graph of layers stay as they are.
+def keep_best(job: SearchJob) -> Trial | None:
+    """Writes `best.keras` and `best.json`, if a trial has succeeded.
 
     Args:
-        model: A `keras.Model`.
+        job: A `SearchJob` whose search has ended or was interrupted.
+
+    Returns:
+        The best trial, or `None`.
     """
-    if not isinstance(model, (keras.Sequential, keras.Function)):
-        return model
-    clone = keras.models.clone_model(model, clone_function=_plain_layer)
-    # The clone is compiled as the model is; this one is not.
-    return keras.Model(clone.inputs, clone.outputs, name=model.name)
+    ranked = read_search(job.folder / "search").ranked()
+    if not ranked:
+        return None
+    best = ranked[0]
+    model = _train_on_all(job, best) if job.settings.folds else _saved_model(job)
+    shape = job.data.train[0].shape[1:]
+    kept = with_plain_layers(job.space.inference_model(model, shape))
+    if job.data.are_images:
+        kept = _for_any_size(kept, shape)
+    with atomic_write(job.folder / "best.keras") as new:
+        kept.save(new)
+    write_json(job.folder / "best.json", best.values)
+    return best
 
 
-def _plain_layer(layer):
-    if isinstance(layer, (keras.Sequential, keras.Function)):
-        return plain(layer)
-    if isinstance(layer, DropConnect):
-        return _plain_layer(layer.layer)
-    if isinstance(layer, RandomCrop):
-        return layers.CenterCrop(layer.height, layer.width, name=layer.name)
-    if isinstance(layer, ImageAugmentation) and (layer.height, layer.width) == (
-        None,
-        None,
-    ):
-        return layers.Rescaling(1.0, name=layer.name)  # As numbers, and no more.
-    if isinstance(layer, Maxout) and len(layer.input.shape) == 2:
-        return _plain_maxout(layer)
-    return layer
+def _saved_model(job: SearchJob) -> keras.Model:
+    with warnings.catch_warnings():
+        # The weights file also has the optimizer's variables, which are not needed.
+        warnings.filterwarnings("ignore", "Skipping variable loading for optimizer")
+        return job.tuner.get_best_models(1)[0]
 
 
-def _plain_maxout(layer):
-    """The pieces lie side by side in the kernel."""
-    dense = layers.Dense(layer.pieces * layer.units, use_bias=layer.use_bias)
-    same = keras.Sequential(
-        [
-            keras.Input(layer.input.shape[1:]),
-            dense,
-            layers.Reshape((layer.pieces, layer.units)),
-            layers.GlobalMaxPooling1D(),
-        ],
-        name=layer.name,
+def _train_on_all(job: SearchJob, best: Trial) -> keras.Model:
+    """Trains on all folds, for as many epochs as the models of the folds needed."""
+    values = job.tuner.get_best_hyperparameters(1)[0]
+    keras.utils.set_random_seed(best.runs[0]["seed"])
+    model = job.tuner.hypermodel.build(values)
+    given = {name: job.arguments[name] for name in ("x", "y", "verbose")}
+    size = best.values.get("batch_size", job.arguments.get("batch_size"))
+    epochs = round(np.mean([run["epoch"] + 1 for run in best.runs]))
+    model.fit(**given, batch_size=size, epochs=epochs)
+    return model
+
+
+def _for_any_size(model: keras.Model, shape: tuple[int, ...]) -> keras.Model:
+    """Takes images of any size: resizes them, and crops the middle."""
+    images = keras.Input((None, None, shape[-1]), dtype="uint8", name="picture")
+    resize = layers.Resizing(
+        *shape[:2], crop_to_aspect_ratio=True, antialias=True, name="shrink"
     )
-    same.set_weights(layer.get_weights())
-    return same
+    return keras.Model(images, model(resize(images)), name="inference_model")
+
+
+def evaluate_once(job: SearchJob) -> dict[str, Any]:
+    """Evaluates `best.keras` on the test set, unless that was done before.
+
+    Args:
+        job: A `SearchJob` whose search has ended.
+
+    Returns:
+        Dict with "trial", "count" and "metrics". For classes it also has "correct" and
+        "interval", Wilson's 95 % interval of the accuracy.
+    """
+    path = job.folder / "test.json"
+    if path.is_file():
+        return json.loads(path.read_text(encoding="utf-8"))
+    x, y = job.data.test
+    best = read_search(job.folder / "search").ranked()[0]
+    found: dict[str, Any] = {"trial": best.id, "count": len(x)}
+    model = keras.models.load_model(job.folder / "best.keras")
+    outputs = model.predict(x, batch_size=256, verbose=0)
+    if job.data.class_names:
+        correct = int((outputs.argmax(axis=1) == y).sum())
+        found |= {
+            "metrics": {"accuracy": correct / len(y)},
+            "correct": correct,
+            "interval": list(wilson_interval(correct, len(y))),
+        }
+    else:
+        error = outputs.reshape(len(y), -1) - np.asarray(y).reshape(len(y), -1)
+        found["metrics"] = {"mse": float((error**2).mean())}
+    write_json(path, found)
+    return found

@@ -1,45 +1,52 @@
-"""The examples that a search trains on, is scored on, and is tested on once."""
+"""The data of a search: to train on, to validate on, and to test on once."""
 
 import csv
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from hornbook.errors import InputError
+from hornbook.progress import Progress
+from hornbook.tuning.runs.settings import Settings
+from hornbook.tuning.runs.space_file import SpaceFile
 
-MARGIN = 4  # Pixels around a crop of 32, as `hornbook finetune` has them.
+MARGIN = 4  # Pixels around a crop of 32, as in `hornbook finetune`.
 SIZE = 32 + MARGIN
 EMBEDDED = "tfds:hornbook_photo_digits"
-HELD_OUT = 0.2
+HELD_OUT = 0.2  # The share of the examples that is set aside.
+
+Part = tuple[np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
 class Data:
-    """Examples, whole and in parts.
+    """Labelled examples, in parts.
 
     Attributes:
-        name: The spec that it was read by, or the space's name.
-        train: `(x, y)`.
-        validation: `(x, y)`, or None with folds.
-        test: `(x, y)`, or None.
-        classes: Names of the classes.
-        are_pictures: Whether x are uint8 pictures.
-        notices: Sentences that tell what was done.
+        name: The spec that the data were read from, or a name for those of the space.
+        train: Pair of arrays `(x, y)`.
+        validation: Pair of arrays `(x, y)`; `None` with folds.
+        test: Pair of arrays `(x, y)`, or `None`.
+        class_names: Tuple of strings; empty if the targets are not classes.
+        are_images: Whether `x` are uint8 images.
+        notices: Tuple of sentences about what was done to the data.
     """
 
     name: str
-    train: tuple
-    validation: tuple | None
-    test: tuple | None
-    classes: tuple
-    are_pictures: bool = False
-    notices: tuple = ()
+    train: Part
+    validation: Part | None
+    test: Part | None
+    class_names: tuple[str, ...]
+    are_images: bool = False
+    notices: tuple[str, ...] = ()
 
     @property
-    def fingerprint(self):
-        """A hash of all examples."""
+    def fingerprint(self) -> str:
+        """The sha256 of all examples."""
         digest = hashlib.sha256()
         for part in (self.train, self.validation, self.test):
             for array in part or ():
@@ -47,23 +54,25 @@ class Data:
         return digest.hexdigest()
 
     @property
-    def counts(self):
-        """How many examples there are, by part."""
+    def counts(self) -> dict[str, int | None]:
+        """The number of examples of each part."""
         parts = ("train", "validation", "test")
         found = {name: getattr(self, name) for name in parts}
         return {name: part and len(part[0]) for name, part in found.items()}
 
 
-def read_data(settings, space, progress=None):
-    """Reads what the settings ask for, and draws the parts that it lacks.
+def read_data(
+    settings: Settings, space: SpaceFile, progress: Progress | None = None
+) -> Data:
+    """Reads the data of a search, and sets aside the parts that are missing.
 
     Args:
-        settings: `Settings`.
-        space: `SpaceFile`.
-        progress: A `hornbook.progress.Progress`.
+        settings: The settings of the search.
+        space: The search space.
+        progress: A `hornbook.progress.Progress`; silent by default.
 
     Raises:
-        InputError: if it can't be used.
+        InputError: If the data cannot be used.
     """
     given = None if settings.data else space.read_data()
     if given is not None:
@@ -71,7 +80,7 @@ def read_data(settings, space, progress=None):
     elif (settings.data or "").startswith("csv:"):
         data = _from_table(settings)
     else:
-        data = _from_pictures(settings, progress)
+        data = _from_images(settings, progress)
     if settings.folds:
         return _join(data)
     if data.validation is None:
@@ -79,11 +88,11 @@ def read_data(settings, space, progress=None):
     return data
 
 
-def _from_space(given, space):
+def _from_space(given: Mapping[str, Any], space: SpaceFile) -> Data:
     if "train" not in given:
         raise InputError(
-            "`data` of a space returns a dict with `(x, y)` as 'train'. "
-            f"Received: {sorted(given)}"
+            "`data()` of a search space must return a dict with a pair `(x, y)` for "
+            f"'train'. Received: keys {sorted(given)}"
         )
     parts = {
         name: tuple(map(np.asarray, given[name])) if given.get(name) else None
@@ -91,12 +100,11 @@ def _from_space(given, space):
     }
     y = parts["train"][1]
     is_class = y.dtype.kind in "iu" and y.ndim == 1
-    classes = tuple(map(str, range(int(y.max()) + 1))) if is_class else ()
-    return Data(f"{space.name}'s own data", **parts, classes=classes)
+    class_names = tuple(map(str, range(int(y.max()) + 1))) if is_class else ()
+    return Data(f"the data of {space.name}", **parts, class_names=class_names)
 
 
-def _from_pictures(settings, progress):
-    from hornbook.progress import Progress
+def _from_images(settings: Settings, progress: Progress | None) -> Data:
     from hornbook.zoo.data.dataset import draw_dataset, read_source
 
     spec = settings.data or EMBEDDED
@@ -113,9 +121,9 @@ def _from_pictures(settings, progress):
     )
     if dataset.validation is None and not settings.folds:
         raise InputError(
-            "There are fewer than 10 labels in a class, too few to set some aside for "
-            "validation: give more labels, or cross-validate with --folds 5. "
-            f"Received: {settings.data or EMBEDDED}"
+            "A class has fewer than 10 labelled examples, which is too few to set some "
+            "aside for validation. Give more, or cross-validate with --folds 5. "
+            f"Received: --data {spec}"
         )
     parts = {
         name: part and (part.images, part.labels)
@@ -125,14 +133,14 @@ def _from_pictures(settings, progress):
     return Data(
         spec,
         **parts,
-        classes=dataset.classes,
-        are_pictures=True,
+        class_names=dataset.classes,
+        are_images=True,
         notices=dataset.notices,
     )
 
 
-def _from_table(settings):
-    """Numbers with a line of names; the last column is the class."""
+def _from_table(settings: Settings) -> Data:
+    """Numbers below a line of names; the last column is the class."""
     path = Path(settings.data.removeprefix("csv:"))
     try:
         with open(path, newline="", encoding="utf-8") as file:
@@ -141,29 +149,31 @@ def _from_table(settings):
         names = [row[-1] for row in rows]
     except (OSError, ValueError, IndexError) as error:
         raise InputError(
-            "A table is a CSV file with a line of names, numbers, and the class in the "
-            f"last column: {error}. Received: {path}"
+            "A table must be a CSV file with a line of names, then numbers, and the "
+            f"class in the last column: {error}. Received: {path}"
         ) from error
-    classes, y = np.unique(names, return_inverse=True)
-    if len(classes) < 2 or np.bincount(y).min() < 5 or not np.isfinite(x).all():
+    class_names, y = np.unique(names, return_inverse=True)
+    if len(class_names) < 2 or np.bincount(y).min() < 5 or not np.isfinite(x).all():
         raise InputError(
-            "A table needs two classes or more, five rows of each, and no empty "
-            f"cells. Received: {path}"
+            "A table needs at least two classes, at least five rows of each class, and "
+            f"no empty cells. Received: {path}"
         )
-    data = Data(settings.data, (x, y), None, None, tuple(map(str, classes)))
+    data = Data(settings.data, (x, y), None, None, tuple(map(str, class_names)))
     train, test = _split(data.train, seed=0)
-    told = f"A fifth of the rows, {len(test[0])}, was set aside for the test."
-    return replace(data, train=train, test=test, notices=(told,))
+    notice = f"A fifth of the rows, {len(test[0])}, was set aside for the test."
+    return replace(data, train=train, test=test, notices=(notice,))
 
 
-def _hold_out(data, seed):
-    train, validation = _split(data.train, seed, bool(data.classes))
-    told = f"A fifth, {len(validation[0])} examples, was set aside for validation."
-    notices = (*data.notices, told)
+def _hold_out(data: Data, seed: int) -> Data:
+    train, validation = _split(data.train, seed, bool(data.class_names))
+    notice = (
+        f"A fifth of the examples, {len(validation[0])}, was set aside for validation."
+    )
+    notices = (*data.notices, notice)
     return replace(data, train=train, validation=validation, notices=notices)
 
 
-def _split(part, seed, stratified=True):
+def _split(part: Part, seed: int, stratified: bool = True) -> tuple[Part, Part]:
     from sklearn.model_selection import train_test_split
 
     x, y = part
@@ -176,12 +186,15 @@ def _split(part, seed, stratified=True):
             stratify=y if stratified else None,
         )
     except ValueError as error:
-        raise InputError(f"The examples cannot be divided: {error}.") from error
+        raise InputError(
+            f"The examples cannot be divided into two parts: {error}. "
+            f"Received: {len(x)} examples"
+        ) from error
     return tuple(found[::2]), tuple(found[1::2])
 
 
-def _join(data):
-    """One part to train on, of which each fold is for validation once."""
+def _join(data: Data) -> Data:
+    """Joins training and validation data, for a cross-validation over both."""
     if data.validation is None:
         return data
     pairs = zip(data.train, data.validation, strict=True)

@@ -1,80 +1,83 @@
-"""A folder of `hornbook tune`: made, searched, resumed, and what is left in it."""
+"""A folder of `hornbook tune`: created, and opened again to continue."""
 
 import dataclasses
 import json
-import platform
-from importlib.metadata import version
+import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import keras
 import keras_tuner
 
 from hornbook.errors import InputError
 from hornbook.files import write_json
-from hornbook.tuning.runs.data import read_data
+from hornbook.progress import Progress
+from hornbook.run_folder import check_new_folder, versions
+from hornbook.tuning.executors.protocol import Executor
+from hornbook.tuning.runs.data import Data, read_data
 from hornbook.tuning.runs.fixed import fix
 from hornbook.tuning.runs.settings import Settings
 from hornbook.tuning.runs.space_file import SpaceFile
 from hornbook.tuning.search import tuners
-from hornbook.tuning.search.coarse_to_fine import STAGES, CoarseToFine, explore
+from hornbook.tuning.search.coarse_to_fine import CoarseToFine
+from hornbook.tuning.search.explore import explore
 from hornbook.tuning.search.grid import coarsen
+from hornbook.tuning.search.stages import STAGES
+from hornbook.tuning.search.tuner import Tuner
 
 CONFIG = "config.json"
 
+PathLike = str | os.PathLike[str]
+
 
 @dataclasses.dataclass
-class Job:
+class SearchJob:
     """All that a search needs.
 
     Attributes:
-        settings: `Settings`.
-        folder: Its path.
-        space: `SpaceFile`.
-        data: `Data`.
+        settings: The `Settings`.
+        folder: Path of the folder.
+        space: The `SpaceFile`.
+        data: The `Data`.
         tuner: The search, which has not begun.
-        arguments: Dict of what `tuner.search` is given.
+        arguments: Dict of the arguments of `tuner.search`.
     """
 
     settings: Settings
     folder: Path
     space: SpaceFile
-    data: object
-    tuner: object
-    arguments: dict
+    data: Data
+    tuner: Tuner | CoarseToFine
+    arguments: dict[str, Any]
 
 
-def create(settings, folder, command, executor=None, progress=None):
-    """Checks all that a search needs, then makes its folder.
+def create(
+    settings: Settings,
+    folder: PathLike,
+    command: str,
+    executor: Executor | None = None,
+    progress: Progress | None = None,
+) -> SearchJob:
+    """Checks all that a search needs, and then creates its folder.
 
     Args:
-        settings: `Settings`.
-        folder: Path of the folder; must be absent or empty.
-        command: What the user typed, for the record.
-        executor: Where trials are run; None for here.
-        progress: A `hornbook.progress.Progress`.
-
-    Returns:
-        A `Job`.
+        settings: The `Settings`.
+        folder: Path of the folder, which must be absent or empty.
+        command: String, the command that the user typed, for the record.
+        executor: Where trials run; `None` for this process.
+        progress: A `hornbook.progress.Progress`; silent by default.
 
     Raises:
-        InputError: before anything is written, if it can't be done.
+        InputError: Before anything is written, if the search is not possible.
     """
-    folder = Path(folder)
-    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
-        raise InputError(
-            f"The folder is not empty; choose another --out, or go on with it by "
-            f"--resume. Received: {folder}"
-        )
+    folder = check_new_folder(folder)
     space = SpaceFile(settings.space)
     data = read_data(settings, space, progress)
     job = _assemble(settings, folder, space, data, executor)
     folder.mkdir(parents=True, exist_ok=True)
-    backend = keras.backend.backend()
-    packages = {name: version(name) for name in ("keras", "keras-tuner", backend)}
     config = {
-        "hornbook": version("hornbook"),
-        "versions": {**packages, "python": platform.python_version()},
-        "backend": backend,
+        **versions("keras-tuner"),
         "command": command,
         **dataclasses.asdict(settings),
         "epochs": job.arguments["epochs"],
@@ -82,20 +85,29 @@ def create(settings, folder, command, executor=None, progress=None):
         "data_name": data.name,
         "data_sha256": data.fingerprint,
         "counts": data.counts,
-        "classes": list(data.classes),
-        "are_pictures": data.are_pictures,
+        "class_names": list(data.class_names),
+        "are_images": data.are_images,
         "notices": list(data.notices),
     }
     write_json(folder / CONFIG, config)
     return job
 
 
-def reopen(folder, executor=None, progress=None):
-    """The search of a folder, to go on with.
+def reopen(
+    folder: PathLike,
+    executor: Executor | None = None,
+    progress: Progress | None = None,
+) -> SearchJob:
+    """Opens the search of a folder, to continue it.
+
+    Args:
+        folder: Path of a folder that `create` has made.
+        executor: Where trials run; `None` for this process.
+        progress: A `hornbook.progress.Progress`; silent by default.
 
     Raises:
-        InputError: if it is not a folder of `hornbook tune`, or its data or its space
-            is not what it was.
+        InputError: If it is not a folder of `hornbook tune`, or its data or search
+            space have changed.
     """
     folder = Path(folder)
     config = read_config(folder)
@@ -104,32 +116,45 @@ def reopen(folder, executor=None, progress=None):
     data = read_data(settings, space, progress)
     if data.fingerprint != config["data_sha256"]:
         raise InputError(
-            "The data has changed since the search began, so it can't go on; start a "
-            f"new one. Received: {data.name}"
+            "The data have changed since the search began, so it cannot be continued; "
+            f"start a new one. Received: {data.name}"
         )
     return _assemble(settings, folder, space, data, executor)
 
 
-def read_config(folder):
-    """The config.json of a folder.
+def read_config(folder: PathLike) -> dict[str, Any]:
+    """Reads the config.json of a folder.
+
+    Args:
+        folder: Path of a folder that `create` has made.
 
     Raises:
-        InputError: if it is not there, or is another's.
+        InputError: If the file is missing, or is not of a search.
     """
     path = Path(folder) / CONFIG
     if not path.is_file():
-        raise InputError(f"There is no search to go on with in {folder}.")
+        raise InputError(
+            f"There is no search to continue in this folder. Received: {folder}"
+        )
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
         Settings.from_config(config)
         return config
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"The search's config.json can't be read: {path}") from error
+        raise InputError(
+            f"The config.json of the search cannot be read. Received: {path}"
+        ) from error
 
 
-def _assemble(settings, folder, space, data, executor):
+def _assemble(
+    settings: Settings,
+    folder: PathLike,
+    space: SpaceFile,
+    data: Data,
+    executor: Executor | None,
+) -> SearchJob:
     x, y = space.prepare(data.train[0]), data.train[1]
-    build = space.bound(x.shape[1:], len(data.classes))
+    build = space.bound(x.shape[1:], len(data.class_names))
     model, found = _try(build, space)
     found = fix(found, settings.fixed)
     names = [each.name for each in found.space]
@@ -138,13 +163,13 @@ def _assemble(settings, folder, space, data, executor):
     if "batch_size" not in names:
         arguments["batch_size"] = settings.batch_size
     if data.validation is not None:
-        x_held, y_held = data.validation
-        arguments["validation_data"] = (space.prepare(x_held), y_held)
+        x_validation, y_validation = data.validation
+        arguments["validation_data"] = space.prepare(x_validation), y_validation
     metrics = model.get_compile_config()["metrics"] or ()
     objective = "val_accuracy" if "accuracy" in metrics else "val_loss"
     options = {
         "hyperparameters": found,
-        "seed": settings.seed + 1,  # keras-tuner takes 0 for none.
+        "seed": settings.seed + 1,  # keras-tuner takes 0 for no seed.
         "directory": str(folder),
         "project_name": "search",
         "score": settings.rule,
@@ -154,11 +179,13 @@ def _assemble(settings, folder, space, data, executor):
     if executor is not None:
         options["executor"] = executor
     tuner = _make_tuner(settings, build, objective, epochs, options)
-    return Job(settings, Path(folder), space, data, tuner, arguments)
+    return SearchJob(settings, Path(folder), space, data, tuner, arguments)
 
 
-def _try(build, space):
-    """The model of the default values, and the space."""
+def _try(
+    build: Callable[[Any], Any], space: SpaceFile
+) -> tuple[keras.Model, keras_tuner.HyperParameters]:
+    """The model of the default values, and the search space."""
     values = keras_tuner.HyperParameters()
     try:
         model = build(values)
@@ -167,21 +194,29 @@ def _try(build, space):
         raise
     except Exception as error:
         raise InputError(
-            f"`build` of the space fails: {type(error).__name__}: {error}. "
+            f"`build` of the search space fails: {type(error).__name__}: {error}. "
             f"Received: {space.path}"
         ) from error
     if not isinstance(model, keras.Model) or not model.compiled:
         raise InputError(
-            f"`build` of the space must return a compiled model. Received: {model!r}"
+            "`build` of the search space must return a compiled model. "
+            f"Received: {model!r}"
         )
     if not found.space:
         raise InputError(
-            f"`build` of the space asks for no hyperparameters. Received: {space.path}"
+            "`build` of the search space asks for no hyperparameters. "
+            f"Received: {space.path}"
         )
     return model, found
 
 
-def _make_tuner(settings, build, objective, epochs, options):
+def _make_tuner(
+    settings: Settings,
+    build: Callable[[Any], Any],
+    objective: str,
+    epochs: int,
+    options: dict[str, Any],
+) -> Tuner | CoarseToFine:
     trials = settings.trials
     if settings.search == "random":
         options["prune"] = settings.prune
@@ -205,34 +240,38 @@ def _make_tuner(settings, build, objective, epochs, options):
         objective,
         max_trials=trials,
         stages=stages,
-        find_rate=settings.find_rate,
+        find_learning_rate=settings.find_learning_rate,
         **options,
     )
     search.plan_for(epochs)
     return search
 
 
-def describe(job):
-    """What will be searched, in a sentence."""
+def describe(job: SearchJob) -> str:
+    """Returns what will be searched, in a sentence.
+
+    Args:
+        job: A `SearchJob`.
+    """
     counts, settings = job.data.counts, job.settings
     space = job.tuner.oracle.get_space().space
-    held = (
+    validation = (
         f"{settings.folds} folds"
         if settings.folds
         else f"{counts['validation']:,} for validation"
     )
     epochs = job.arguments["epochs"]
-    if settings.search == "coarse-to-fine":
+    if isinstance(job.tuner, CoarseToFine):
         plan = ", then ".join(
             f"{stage['trials']} of {stage['epochs']} epochs ({stage['search']})"
             for stage in job.tuner.plan_for(epochs)
         )
     elif settings.search == "hyperband":
-        plan = f"as many as fit, of {epochs} epochs at most"
+        plan = f"as many as fit, of at most {epochs} epochs"
     else:
         plan = f"{job.tuner.oracle.max_trials} of {epochs} epochs"
     return (
         f"{job.folder}: {settings.search} search of {job.space.name} over "
         f"{len(space)} hyperparameters, trials: {plan}. On {job.data.name}: "
-        f"{counts['train']:,} examples to train on, {held}."
+        f"{counts['train']:,} examples to train on, {validation}."
     )

@@ -1,10 +1,12 @@
-"""What a search is asked to do, as it stands in its config.json."""
+"""The settings of a search, as its config.json records them."""
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from hornbook.errors import InputError
-from hornbook.tuning.trials.pruning import RULES
+from hornbook.tuning.trials.callbacks import PRUNING_RULES
 from hornbook.tuning.trials.scoring import check_rule
 
 SEARCHES = ("random", "grid", "bayesian", "hyperband", "coarse-to-fine")
@@ -12,29 +14,31 @@ SEARCHES = ("random", "grid", "bayesian", "hyperband", "coarse-to-fine")
 
 @dataclass(frozen=True)
 class Settings:
-    """A search.
+    """The settings of a search.
 
     Attributes:
-        space: Name of a ready space, or path of a file.
-        data: "folder:PATH", "tfds:NAME", "npz:FILE" or "csv:FILE"; None for the space's
-            own data, else the embedded digits.
-        labels_per_class: How many labelled examples of each class to use; None for all.
-        trials: How many; for "coarse-to-fine", as many epochs as so many trials train.
+        space: Name of a ready search space, or path of a file.
+        data: "folder:PATH", "tfds:NAME", "npz:FILE" or "csv:FILE"; `None` for the data
+            of the search space, or the embedded digits if it has none.
+        labels_per_class: Number of labelled examples of each class; `None` for all.
+        trials: Number of trials; a "coarse-to-fine" search trains as many epochs as
+            this number of whole trainings.
         search: One of `SEARCHES`.
-        stages: Of "coarse-to-fine": "random" or "grid" for each.
-        epochs: Of a training; None for the space's own.
-        folds: Of a cross-validation, or None.
-        executions: Trainings a trial, or a fold, from different seeds.
-        seed: Of all that is random.
-        prune: None, "median" or "halving".
+        stages: The search of each stage of "coarse-to-fine", "random" or "grid".
+        epochs: Epochs of a training; `None` for those of the search space.
+        folds: Number of folds of a cross-validation, or `None`.
+        executions: Training runs per trial, or per fold, each with its own seed.
+        seed: Random seed.
+        prune: `None`, "median" or "halving".
         score: "best", "last" or "mean:K".
-        batch_size: Examples in a batch, if it is no hyperparameter.
-        fixed: Dict from names of hyperparameters to their only value.
-        find_rate: Name of the hyperparameter that the rate finder narrows first.
-        skip_unreadable: Go on without files that can't be read.
+        batch_size: Examples in a batch, if it is not a hyperparameter.
+        fixed: Dict from the name of a hyperparameter to its only value.
+        find_learning_rate: Name of the hyperparameter that the learning-rate finder
+            narrows first, or `None`.
+        skip_unreadable: Whether to leave out files that cannot be read.
 
     Raises:
-        InputError: if a value makes no sense.
+        InputError: If a value is not allowed.
     """
 
     space: str = "finetune"
@@ -50,12 +54,12 @@ class Settings:
     prune: str | None = None
     score: str = "best"
     batch_size: int = 32
-    fixed: dict = field(default_factory=dict)
-    find_rate: str | None = None
+    fixed: dict[str, Any] = field(default_factory=dict)
+    find_learning_rate: str | None = None
     skip_unreadable: bool = False
 
-    def __post_init__(self):
-        def require(good, name, what):
+    def __post_init__(self) -> None:
+        def require(good: bool, name: str, what: str) -> None:
             if not good:
                 value = getattr(self, name)
                 raise InputError(f"{name} must be {what}. Received: {name}={value}")
@@ -71,28 +75,28 @@ class Settings:
         few = self.labels_per_class
         require(few is None or few >= 1, "labels_per_class", "at least 1")
         require(0 <= self.seed < 2**32, "seed", "0 or more")
-        require(self.prune in RULES, "prune", "median or halving")
+        require(self.prune in PRUNING_RULES, "prune", "median or halving")
         if self.prune and self.search != "random":
             raise InputError(
-                "prune is for random search. "
+                "prune needs a random search. "
                 f"Received: prune={self.prune}, search={self.search}"
             )
-        if self.find_rate and self.search != "coarse-to-fine":
+        if self.find_learning_rate and self.search != "coarse-to-fine":
             raise InputError(
-                "find_rate is for coarse-to-fine search. "
-                f"Received: find_rate={self.find_rate}, search={self.search}"
+                "find_learning_rate needs a coarse-to-fine search. Received: "
+                f"find_learning_rate={self.find_learning_rate}, search={self.search}"
             )
         check_rule(self.rule)
 
     @property
-    def rule(self):
-        """The score's rule, as `Tuner` takes it."""
+    def rule(self) -> Any:
+        """The rule of the score, as `Tuner` takes it."""
         kind, _, length = self.score.partition(":")
         return (kind, int(length)) if length.isdigit() else self.score
 
     @classmethod
-    def from_config(cls, config):
-        """The settings that a folder's config.json tells of."""
+    def from_config(cls, config: Mapping[str, Any]) -> "Settings":
+        """Returns the settings that a config.json records."""
         fields = [each.name for each in dataclasses.fields(cls)]
         settings = {name: config[name] for name in fields}
         return cls(**settings | {"stages": tuple(settings["stages"])})

@@ -1,1 +1,1 @@
-"""The tuners: what is tried next, and when a search ends."""
+"""The searches: what is tried next, and when a search ends."""

@@ -1,39 +1,49 @@
-"""From the trials of a wide search to the region that did well, and why."""
+"""Narrows a search space to the region in which the best trials lie."""
 
 import math
+from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
+from typing import Any
 
 from keras_tuner import HyperParameters
 from scipy.stats import hypergeom, ks_2samp
 
-KEEP = 0.25  # of the trials are the best ones
+KEEP = 0.25  # The share of the trials that count as best.
 BEST_AT_LEAST = 3
 TRIALS_AT_LEAST = 8
-CHANCE = 0.1  # above it, the best ones' values are taken to be like the others'
+P_VALUE = 0.1  # Above it, the values of the best trials count as drawn by chance.
+
+Change = dict[str, Any]
+Row = tuple[Mapping[str, Any], float | None]
 
 
-def narrow(space, rows, is_max=True, keep=KEEP):
-    """Narrows each hyperparameter whose best trials have other values than the rest.
+def narrow(
+    space: HyperParameters,
+    rows: Sequence[Row],
+    is_max: bool = True,
+    keep: float = KEEP,
+) -> list[Change]:
+    """Narrows each hyperparameter whose values differ in the best trials.
 
-    A number's range becomes that of the best trials, and on each side on to the next
-    value that was tried. It stays where a Kolmogorov-Smirnov test finds that chance
-    draws such best values from all with a probability above 0.1, or where the trials
-    in the new range are no better, on average of their ranks, than those outside. Of a
-    choice, a value is left out if none of the best trials has it and chance does that
-    with a probability below 0.1 (hypergeometric). So a hyperparameter that matters
-    little is mostly left wide.
+    The range of a number becomes the range of the best trials, extended on each side to
+    the next value that was tried. It stays as it is if the p-value of a
+    Kolmogorov-Smirnov test between the best trials and the rest is above 0.1, or if the
+    mean rank of the trials inside the new range is no better than outside. A value of a
+    choice is left out if none of the best trials has it and the probability of that by
+    chance is below 0.1 (hypergeometric distribution). So a hyperparameter that has
+    little effect mostly keeps its range.
 
     Args:
         space: A `keras_tuner.HyperParameters`.
-        rows: List of `(values, score)` of trials: a dict, of the active values alone,
-            and a number, or None for a trial that failed.
+        rows: List of `(values, score)` of trials: a dict of the active values, and a
+            float, or `None` for a trial that failed.
         is_max: Whether higher scores are better.
-        keep: Share of the trials that count as best.
+        keep: Float, the share of the trials that count as best.
 
     Returns:
-        List of dicts, one for each hyperparameter: "name", "is_range", "old", "new",
-        "p", "best" and "rest", the values of the trials, and "reason", a sentence.
-        Ranges are `[min, max]`, choices lists of values.
+        List of dicts, one for each hyperparameter: "name"; "is_range"; "old" and "new",
+        `[min, max]` or the list of the choices; "p", the p-value; "best" and "rest",
+        the values of the trials; and "reason", a sentence.
     """
 
     def goodness(row):
@@ -45,7 +55,7 @@ def narrow(space, rows, is_max=True, keep=KEEP):
     return [_narrow_one(each, order, keep) for each in space.space]
 
 
-def _narrow_one(each, order, keep):
+def _narrow_one(each: Any, order: Sequence[Row], keep: float) -> Change:
     rows = [row for row in order if each.name in row[0]]
     count = min(max(BEST_AT_LEAST, math.ceil(keep * len(rows))), len(rows))
     tried = [values[each.name] for values, _ in rows]
@@ -55,87 +65,90 @@ def _narrow_one(each, order, keep):
     change = {"name": each.name, "is_range": is_range, "old": old, "new": old}
     change |= {"p": None, "best": best, "rest": rest}
     if is_settled(each):
-        return change | {"reason": "It has one value."}
+        return change | {"reason": "It has only one value."}
     if len(rows) < TRIALS_AT_LEAST:
-        return change | {"reason": f"Too few trials have it to tell: {len(rows)}."}
+        return change | {
+            "reason": f"Only {len(rows)} trials have it, which is too few."
+        }
     if is_range:
         return change | _narrow_range(each, best, rest, rows)
     return change | _narrow_choice(old, best, rest)
 
 
-def _narrow_range(each, best, rest, rows):
+def _narrow_range(
+    each: Any, best: list[Any], rest: list[Any], rows: Sequence[Row]
+) -> Change:
     p = float(ks_2samp(best, rest).pvalue)
     low, high = min(best), max(best)
-    told = (
+    found = (
         f"The best {len(best)} of {len(rows)} trials lie between {low:.3g} and "
         f"{high:.3g}"
     )
-    if p > CHANCE:
-        return {"p": p, "reason": f"{told}, spread as the others are (p = {p:.2g})."}
+    if p > P_VALUE:
+        return {"p": p, "reason": f"{found}, spread like the rest (p = {p:.2g})."}
     below = [value for value in rest if value < low]
     above = [value for value in rest if value > high]
     new = [max(below, default=each.min_value), min(above, default=each.max_value)]
-    places = {True: [], False: []}
-    for place, (values, _) in enumerate(rows):
-        places[new[0] <= values[each.name] <= new[1]].append(place)
-    inside, outside = places[True], places[False]
+    ranks: dict[bool, list[int]] = {True: [], False: []}
+    for rank, (values, _) in enumerate(rows):
+        ranks[new[0] <= values[each.name] <= new[1]].append(rank)
+    inside, outside = ranks[True], ranks[False]
     if not outside:
-        return {"p": p, "reason": f"{told}, which leaves nothing out."}
+        return {"p": p, "reason": f"{found}, which is the whole range."}
     if fmean(inside) >= fmean(outside):
-        return {"p": p, "reason": f"{told}, but so do many of the worst."}
+        return {"p": p, "reason": f"{found}, but so do many of the worst trials."}
     scores = [
-        [rows[place][1] for place in group if rows[place][1] is not None]
+        [rows[rank][1] for rank in group if rows[rank][1] is not None]
         for group in (inside, outside)
     ]
     means = [f"{fmean(group):.3g}" if group else "none" for group in scores]
     reason = (
-        f"{told}, otherwise than the rest (p = {p:.2g}). Mean score inside {means[0]}, "
-        f"outside {means[1]}."
+        f"{found}, unlike the rest (p = {p:.2g}). The mean score inside the new range "
+        f"is {means[0]}, outside {means[1]}."
     )
     return {"p": p, "new": new, "reason": reason}
 
 
-def _narrow_choice(old, best, rest):
+def _narrow_choice(old: list[Any], best: list[Any], rest: list[Any]) -> Change:
     total = len(best) + len(rest)
     kept, left_out, chances = [], [], []
     for value in old:
         times = best.count(value) + rest.count(value)
         chance = float(hypergeom.pmf(0, total, times, len(best)))
-        if value not in best and chance < CHANCE:
+        if value not in best and chance < P_VALUE:
             left_out.append(f"{value} ({times} trials, p = {chance:.2g})")
             chances.append(chance)
         else:
             kept.append(value)
-    told = f"the best {len(best)} of {total} trials"
+    found = f"the best {len(best)} of {total} trials"
     if not left_out:
-        return {"reason": f"No value is plainly missing among {told}."}
-    reason = f"None of {told} has {' or '.join(left_out)}."
+        return {"reason": f"No value is missing among {found} by more than chance."}
+    reason = f"None of {found} has {' or '.join(left_out)}."
     return {"p": min(chances), "new": kept, "reason": reason}
 
 
-def bounds(each):
-    """The range of a hyperparameter, `[min, max]`, or its values."""
+def bounds(each: Any) -> list[Any]:
+    """Returns the range of a hyperparameter, `[min, max]`, or its values."""
     if hasattr(each, "min_value"):
         return [each.min_value, each.max_value]
     return list(each.values)
 
 
-def is_settled(each):
-    """Whether a hyperparameter has one value alone."""
+def is_settled(each: Any) -> bool:
+    """Whether a hyperparameter has only one value."""
     found = bounds(each)
     return len(set(found)) == 1
 
 
-def apply(space, changes, defaults):
-    """A copy of a space with the new ranges.
+def apply(
+    space: HyperParameters, changes: Sequence[Change], defaults: Mapping[str, Any]
+) -> HyperParameters:
+    """Returns a copy of a search space with the new ranges.
 
     Args:
         space: A `keras_tuner.HyperParameters`.
         changes: What `narrow` returned.
-        defaults: Dict of values, such as the best trial's, to begin with.
-
-    Returns:
-        `keras_tuner.HyperParameters`.
+        defaults: Dict of the values to begin with, such as those of the best trial.
     """
     new = {change["name"]: change["new"] for change in changes}
 
@@ -156,13 +169,16 @@ def apply(space, changes, defaults):
     return rebuilt(space, narrowed)
 
 
-def rebuilt(space, configure):
-    """A copy of a space whose parts have other configurations.
+def rebuilt(
+    space: HyperParameters, configure: Callable[[Any], dict[str, Any]]
+) -> HyperParameters:
+    """Returns a copy of a search space with other configurations.
 
     Args:
         space: A `keras_tuner.HyperParameters`.
-        configure: Function from a hyperparameter to its configuration; with "values"
-            in it, it becomes a choice, and with "value" it is fixed.
+        configure: Function from a hyperparameter to its configuration. If that has
+            "values", the hyperparameter becomes a choice, and if it has "value", it is
+            fixed.
     """
     parts = []
     for each in space.space:

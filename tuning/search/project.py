@@ -1,4 +1,4 @@
-"""A project folder that survives a kill at any moment, and has one writer."""
+"""The project folder of a search: it survives a kill, and has one writer."""
 
 import contextlib
 import json
@@ -6,22 +6,31 @@ import os
 import shutil
 import socket
 import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import IO, Any
+
+import keras_tuner
 
 from hornbook.errors import InputError
 from hornbook.files import write_json
 
-FORMAT = 1
+FORMAT = 2  # Of the files in the folder.
+
+Folder = str | os.PathLike[str]
 
 
 @contextlib.contextmanager
-def locked(folder):
-    """Holds the lock of a project folder, which lies beside it.
+def locked(folder: Folder) -> Iterator[None]:
+    """Holds the lock of a project folder, a file beside it.
 
-    The system lets go of it when the process ends, however it ends.
+    The system releases it when the process ends, even if it is killed.
+
+    Args:
+        folder: Path of the project folder.
 
     Raises:
-        InputError: if another search holds it.
+        InputError: If another search holds the lock.
     """
     folder = Path(folder)
     path = folder.with_name(f"{folder.name}.lock")
@@ -30,8 +39,9 @@ def locked(folder):
         if not _try_lock(file):
             file.seek(0)
             raise InputError(
-                f"Another search writes to `{folder}`: {file.read().strip()}. Wait for "
-                "it, end it, or choose another `project_name`."
+                f"Another search writes to this folder, {file.read().strip()}. Wait "
+                "for it, end it, or choose another `project_name`. "
+                f"Received: project folder {folder}"
             )
         file.truncate(0)
         now = time.strftime("%Y-%m-%d %H:%M:%S")
@@ -43,12 +53,12 @@ def locked(folder):
             file.truncate(0)
 
 
-def _try_lock(file):
+def _try_lock(file: IO[str]) -> bool:
     try:
         if os.name == "nt":
             import msvcrt
 
-            # Far behind the text, which others may read.
+            # Far behind the text, which other processes read.
             file.seek(2**30)
             msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
         else:
@@ -60,8 +70,12 @@ def _try_lock(file):
     return True
 
 
-def save_whole(oracle):
-    """Makes an oracle write each of its files whole or not at all."""
+def save_whole(oracle: keras_tuner.Oracle) -> None:
+    """Makes an oracle write each of its files completely or not at all.
+
+    Args:
+        oracle: A `keras_tuner.Oracle`.
+    """
 
     def save():
         write_json(oracle._get_oracle_fname(), oracle.get_state())
@@ -73,8 +87,15 @@ def save_whole(oracle):
     oracle.save, oracle._save_trial = save, save_trial
 
 
-def check_files(folder):
-    """Raises `InputError` if a file of a project cannot be read."""
+def check_files(folder: Folder) -> None:
+    """Checks that all files of a project can be read.
+
+    Args:
+        folder: Path of the project folder, which need not exist.
+
+    Raises:
+        InputError: If one cannot be read.
+    """
     for path in sorted(Path(folder).glob("*.json")) + sorted(
         Path(folder).glob("trial_*/trial.json")
     ):
@@ -82,20 +103,24 @@ def check_files(folder):
             json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise InputError(
-                f"`{path}` is cut short or damaged ({error}), as keras-tuner leaves a "
-                "file when it is killed. If it is a trial.json, delete its folder and "
-                "the trial's entries in oracle.json; else pass `overwrite=True` to "
-                "start afresh, or choose another `project_name`."
+                f"A file of the search is truncated or corrupted ({error}), as "
+                "keras-tuner leaves a file when it is killed. If it is a trial.json, "
+                "delete its folder and the entries of the trial in oracle.json. "
+                "Otherwise pass `overwrite=True` to start again, or choose another "
+                f"`project_name`. Received: {path}"
             ) from error
 
 
-def mend(oracle):
-    """Makes an oracle that was just reloaded agree with what was done.
+def reconcile(oracle: keras_tuner.Oracle) -> None:
+    """Makes an oracle that was just reloaded agree with what has been done.
 
-    A kill can fall between two files. `oracle.json` decides which trials there are:
-    one that it does not know is proposed again, with the same values, and its folder
-    is removed. A trial's own file decides whether it is done: then its end is recorded,
-    and it is not run again.
+    A kill can happen between two files. `oracle.json` decides which trials exist: a
+    trial that it does not list is proposed again, with the same values, and its folder
+    is deleted. A trial's own file decides whether it has ended: then its end is
+    recorded, and it is not run again.
+
+    Args:
+        oracle: A `keras_tuner.Oracle`.
     """
     for trial_id in list(oracle.trials.keys() - set(oracle.start_order)):
         del oracle.trials[trial_id]
@@ -109,13 +134,21 @@ def mend(oracle):
             continue
         trial.metrics = type(trial.metrics)()
         unfinished.append(trial_id)
-    # `pop` takes the last, and the first that was begun comes first.
+    # The oracle pops from the end, and the trial that was begun first goes first.
     unfinished.sort(key=oracle.start_order.index, reverse=True)
     oracle._retry_queue = unfinished
 
 
-def describe(oracle, settings):
-    """What must be the same when a search goes on, as JSON holds it."""
+def describe(oracle: keras_tuner.Oracle, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what has to be the same when a search is continued.
+
+    Args:
+        oracle: A `keras_tuner.Oracle`.
+        settings: Dict of the other settings that have to be the same.
+
+    Returns:
+        Dict, as JSON would give it back.
+    """
     objective = oracle.objective
     parts = getattr(objective, "objectives", [objective])
     space = [
@@ -131,20 +164,24 @@ def describe(oracle, settings):
     return json.loads(json.dumps(about, default=repr))
 
 
-def check_same(path, here):
-    """Raises `InputError` unless the project was begun with the same description.
+def check_same(path: Folder, here: Mapping[str, Any]) -> None:
+    """Checks that a search was begun with the same description.
 
     Args:
-        path: Of the description that was saved.
-        here: The description of this search.
+        path: Path of the description that was saved.
+        here: Dict, the description of this search.
+
+    Raises:
+        InputError: If they differ; it says in what.
     """
     there = json.loads(Path(path).read_text(encoding="utf-8"))
     if there.get("format") != here["format"]:
         raise InputError(
-            f"`{Path(path).parent}` was written by another version of Hornbook, in "
-            f"format {there.get('format')}; this one has {here['format']}. Go on with "
-            "that version, pass `overwrite=True` to start afresh, or choose another "
-            "`project_name`."
+            "The search was begun by another version of Hornbook, in format "
+            f"{there.get('format')}, and this version has format {here['format']}. "
+            "Continue it with that version, pass `overwrite=True` to start again, or "
+            f"choose another `project_name`. Received: project folder "
+            f"{Path(path).parent}"
         )
     for name in here.keys() | there.keys():
         one, other = there.get(name), here.get(name)
@@ -154,7 +191,7 @@ def check_same(path, here):
             one = [each for each in there[name] if each not in here[name]]
             other = [each for each in here[name] if each not in there[name]]
         raise InputError(
-            f"`{Path(path).parent}` holds another search: its {name} has {one} where "
-            f"this one has {other}. Pass `overwrite=True` to start afresh, or choose "
-            "another `project_name`."
+            f"The folder holds another search: its {name} has {one} where this one "
+            f"has {other}. Pass `overwrite=True` to start again, or choose another "
+            f"`project_name`. Received: project folder {Path(path).parent}"
         )

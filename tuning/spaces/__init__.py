@@ -1,14 +1,15 @@
-"""Ready search spaces: one a file, to use by name or to copy and change.
+"""Ready search spaces: one in a file, to use by name or to copy and change.
 
-A space is a file with a function `build(hp)` that returns a compiled model, as for
-keras-tuner. `hornbook tune --space FILE.py` takes yours, and what it may have besides:
+A search space is a Python file with a function `build(hp)` that returns a compiled
+model, as for keras-tuner. `hornbook tune --space FILE.py` searches yours. The file may
+also have:
 
-- `build(hp, shape, classes)`: asks for the shape of an example, the number of classes,
-  or both, by these names. Other parameters have defaults.
-- `data()`: where there is no `--data`. Returns a dict of `(x, y)` by "train" and,
-  if it has them, "validation" and "test".
-- `prepare(x)`: what is done to examples once, before the search.
-- `EPOCHS`: of a training, where `--epochs` is not given; else 10.
-- `inference_model(model, shape)`: the model to keep, from examples as they come, of
-  that shape.
+- `build(hp, shape, num_classes)`: `build` can ask for the shape of an example, for the
+  number of classes, or for both, under these names. Other parameters need defaults.
+- `data()`: called if there is no `--data`. It returns a dict with a pair `(x, y)` for
+  "train" and, if there are such data, for "validation" and "test".
+- `prepare(x)`: applied to the examples once, before the search.
+- `EPOCHS`: integer, the epochs of a training if `--epochs` is not given; otherwise 10.
+- `inference_model(model, shape)`: returns the model to keep, which takes examples of
+  that shape without `prepare`.
 """

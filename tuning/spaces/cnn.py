@@ -1,11 +1,12 @@
-"""A small convolutional network, trained from scratch on pictures.
+"""A small convolutional network that is trained from scratch on images.
 
-Over: depth, width, kernel size, BatchNormalization, the batch, the optimizer and its
-rate, dropout, weight decay, and how strongly the pictures are changed. Each new shape
-compiles; the numbers do not.
+It searches depth, width, kernel size, BatchNormalization, batch size, the optimizer and
+its learning rate, dropout, weight decay, and the strength of the augmentation. Each new
+shape is compiled; other learning rates, dropout rates and the like are not.
 """
 
 import keras
+import keras_tuner
 from keras import layers
 
 from hornbook.recipes.augmentation.image_augmentation import ImageAugmentation
@@ -13,14 +14,19 @@ from hornbook.recipes.augmentation.image_augmentation import ImageAugmentation
 EPOCHS = 30
 
 
-def build(hp, shape=(36, 36, 3), classes=10, augment="digits"):
-    """Builds a classifier of pictures.
+def build(
+    hp: keras_tuner.HyperParameters,
+    shape: tuple[int, ...] = (36, 36, 3),
+    num_classes: int = 10,
+    augment: str = "digits",
+) -> keras.Model:
+    """Builds an image classifier.
 
     Args:
-        hp: `keras_tuner.HyperParameters`.
-        shape: Of a picture.
-        classes: How many there are.
-        augment: A preset of `ImageAugmentation`.
+        hp: A `keras_tuner.HyperParameters`.
+        shape: Tuple of integers, the shape of an image.
+        num_classes: Integer, the number of classes.
+        augment: String, a preset of `ImageAugmentation`.
 
     Returns:
         A compiled model from pixels, 0 to 255, to probabilities.
@@ -48,21 +54,27 @@ def build(hp, shape=(36, 36, 3), classes=10, augment="digits"):
         model.add(layers.ReLU())
     model.add(layers.GlobalAveragePooling2D())
     model.add(layers.Dropout(hp.Float("dropout", 0.05, 0.6)))
-    model.add(layers.Dense(classes, activation="softmax", name="probabilities"))
+    model.add(layers.Dense(num_classes, activation="softmax", name="probabilities"))
     model.compile(
         build_optimizer(hp), "sparse_categorical_crossentropy", metrics=["accuracy"]
     )
     return model
 
 
-def build_optimizer(hp):
-    """AdamW or SGD, each with rates that suit it."""
-    decay = hp.Float("decay", 1e-5, 1e-1, sampling="log")
+def build_optimizer(hp: keras_tuner.HyperParameters) -> keras.optimizers.Optimizer:
+    """Returns AdamW or SGD, each with a suitable range of learning rates."""
+    weight_decay = hp.Float("weight_decay", 1e-5, 1e-1, sampling="log")
     kind = hp.Choice("optimizer", ["adamw", "sgd"])
     with hp.conditional_scope("optimizer", ["adamw"]):
-        adamw_rate = hp.Float("adamw_rate", 1e-4, 1e-1, sampling="log", default=3e-3)
+        adamw_learning_rate = hp.Float(
+            "adamw_learning_rate", 1e-4, 1e-1, sampling="log", default=3e-3
+        )
     with hp.conditional_scope("optimizer", ["sgd"]):
-        sgd_rate = hp.Float("sgd_rate", 1e-3, 1, sampling="log", default=1e-1)
+        sgd_learning_rate = hp.Float(
+            "sgd_learning_rate", 1e-3, 1, sampling="log", default=1e-1
+        )
     if kind == "adamw":
-        return keras.optimizers.AdamW(adamw_rate, weight_decay=decay)
-    return keras.optimizers.SGD(sgd_rate, momentum=0.9, weight_decay=decay)
+        return keras.optimizers.AdamW(adamw_learning_rate, weight_decay=weight_decay)
+    return keras.optimizers.SGD(
+        sgd_learning_rate, momentum=0.9, weight_decay=weight_decay
+    )

@@ -21,7 +21,7 @@ EPOCHS = 10
 def build(
     hp,
     shape=(36, 36, 3),
-    classes=10,
+    num_classes=10,
     heads=("dropout", "drop_connect"),
     backbones=None,
     augments=("digits",),
@@ -32,7 +32,7 @@ def build(
     Args:
         hp: `keras_tuner.HyperParameters`.
         shape: Of a picture; each side at least 32.
-        classes: How many there are.
+        num_classes: Integer, the number of classes.
         heads: Of "dropout", "drop_connect" and "maxout".
         backbones: Ids of the zoo. By default the letters' of as many channels.
         augments: Presets of `ImageAugmentation`.
@@ -48,34 +48,36 @@ def build(
     augment = ImageAugmentation.from_preset(
         _choose(hp, "augment", augments), strength=hp.Float("augment_strength", 0.05, 1)
     )
-    head = build_head(hp, backbone.output_shape[-1], classes, heads)
+    head = build_head(hp, backbone.output_shape[-1], num_classes, heads)
 
     pictures = keras.Input(shape, dtype="uint8", name="picture")
     crops = augment(RandomCrop(size, size)(pictures))
     model = keras.Model(pictures, head(backbone(crops)), name="classifier")
     kind = _choose(hp, "optimizer", optimizers)
-    rate = hp.Float("rate", 1e-4, 1e-1, sampling="log", default=1e-2)
-    decay = hp.Float("decay", 1e-5, 1e-1, sampling="log")
+    learning_rate = hp.Float("learning_rate", 1e-4, 1e-1, sampling="log", default=1e-2)
+    weight_decay = hp.Float("weight_decay", 1e-5, 1e-1, sampling="log")
     if kind == "sgd":
         optimizer = keras.optimizers.SGD(
-            rate, momentum=0.9, nesterov=True, weight_decay=decay
+            learning_rate, momentum=0.9, nesterov=True, weight_decay=weight_decay
         )
     else:
-        optimizer = keras.optimizers.AdamW(rate, weight_decay=decay)
-    multiple = hp.Float("backbone_rate", 3e-3, 1, sampling="log", default=0.1)
+        optimizer = keras.optimizers.AdamW(learning_rate, weight_decay=weight_decay)
+    multiplier = hp.Float(
+        "backbone_lr_multiplier", 3e-3, 1, sampling="log", default=0.1
+    )
     model.compile(
-        LayerwiseLearningRate(optimizer, {"^head/": 1.0, ".*": multiple}),
+        LayerwiseLearningRate(optimizer, {"^head/": 1.0, ".*": multiplier}),
         loss="sparse_categorical_crossentropy",
         metrics=["accuracy"],
     )
     return model
 
 
-def build_head(hp, features, classes, kinds):
+def build_head(hp, features, num_classes, kinds):
     """Builds a head that drops activations or weights, from features to classes."""
     kind = _choose(hp, "head", kinds)
     rate = hp.Float("dropout", 0.05, 0.7, default=0.3)
-    output = layers.Dense(classes, activation="softmax", name="probabilities")
+    output = layers.Dense(num_classes, activation="softmax", name="probabilities")
     inner = [DropConnect(output, rate)]
     if kind != "drop_connect":
         inner = [layers.Dropout(rate), output]

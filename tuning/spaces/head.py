@@ -28,13 +28,13 @@ def prepare(pictures):
     return np.asarray(backbone.predict(crops, batch_size=256, verbose=0))
 
 
-def build(hp, shape=(128,), classes=10):
+def build(hp, shape=(128,), num_classes=10):
     """Builds a head.
 
     Args:
         hp: `keras_tuner.HyperParameters`.
         shape: Of the features.
-        classes: How many there are.
+        num_classes: Integer, the number of classes.
 
     Returns:
         A compiled model from features to probabilities.
@@ -42,7 +42,7 @@ def build(hp, shape=(128,), classes=10):
     kind = hp.Choice("head", ["dropout", "drop_connect", "maxout"])
     rate = hp.Float("dropout", 0.05, 0.7, default=0.3)
     pieces = hp.Choice("pieces", [2, 4], parent_name="head", parent_values=["maxout"])
-    output = layers.Dense(classes, activation="softmax", name="probabilities")
+    output = layers.Dense(num_classes, activation="softmax", name="probabilities")
     inner = [DropConnect(output, rate)]
     if kind != "drop_connect":
         inner = [layers.Dropout(rate), output]
@@ -57,15 +57,21 @@ def build(hp, shape=(128,), classes=10):
 
 def build_optimizer(hp):
     """AdamW or SGD, each with rates that suit it."""
-    decay = hp.Float("decay", 1e-5, 1e-1, sampling="log")
+    weight_decay = hp.Float("weight_decay", 1e-5, 1e-1, sampling="log")
     kind = hp.Choice("optimizer", ["adamw", "sgd"])
     with hp.conditional_scope("optimizer", ["adamw"]):
-        adamw_rate = hp.Float("adamw_rate", 1e-4, 1e-1, sampling="log", default=1e-2)
+        adamw_learning_rate = hp.Float(
+            "adamw_learning_rate", 1e-4, 1e-1, sampling="log", default=1e-2
+        )
     with hp.conditional_scope("optimizer", ["sgd"]):
-        sgd_rate = hp.Float("sgd_rate", 1e-3, 1, sampling="log", default=1e-1)
+        sgd_learning_rate = hp.Float(
+            "sgd_learning_rate", 1e-3, 1, sampling="log", default=1e-1
+        )
     if kind == "adamw":
-        return keras.optimizers.AdamW(adamw_rate, weight_decay=decay)
-    return keras.optimizers.SGD(sgd_rate, momentum=0.9, weight_decay=decay)
+        return keras.optimizers.AdamW(adamw_learning_rate, weight_decay=weight_decay)
+    return keras.optimizers.SGD(
+        sgd_learning_rate, momentum=0.9, weight_decay=weight_decay
+    )
 
 
 def inference_model(head, shape):

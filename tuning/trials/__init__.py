@@ -1,1 +1,1 @@
-"""One trial: seeds, folds, checkpoints, pruning, score."""
+"""Runs one trial: its trainings, seeds, folds, callbacks, score and record."""

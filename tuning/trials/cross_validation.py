@@ -1,44 +1,68 @@
 """Cross-validation: which examples are in which fold."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import keras
 import numpy as np
 
 from hornbook.errors import InputError
-from hornbook.tuning.warm.compiled_model import NotWarm
-from hornbook.tuning.warm.fit_arguments import count, read_fit
+from hornbook.tuning.warm.fit_arguments import (
+    FitArguments,
+    count_examples,
+    parse_fit_arguments,
+)
+from hornbook.tuning.warm.plain_fit import NeedsPlainFit
 
 
-def check_folds(folds, args, groups=None, **kwargs):
-    """Raises `InputError` unless the arguments of `search` can be split.
+def check_folds(
+    folds: int | None,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    groups: Any = None,
+) -> None:
+    """Checks that the arguments of `search` can be split into folds.
 
     Args:
-        folds: How many there are, or None.
-        args: For `fit`.
+        folds: Integer, the number of folds, or `None`.
+        args: Positional arguments of `fit`.
+        kwargs: Dict of keyword arguments of `fit`.
         groups: As for `split_folds`.
-        **kwargs: For `fit`.
+
+    Raises:
+        InputError: If they cannot be split.
     """
     if folds is None and groups is not None:
-        raise InputError("`groups` goes with `folds`. Received: folds=None")
+        raise InputError("`groups` needs `folds`. Received: folds=None")
     if folds is not None:
         try:
-            split_folds(read_fit(args, kwargs), folds, 0, groups, seed=0)
-        except NotWarm as error:
-            raise InputError(f"`folds` needs arrays, but {error}.") from error
+            arguments = parse_fit_arguments(args, kwargs)
+            split_folds(arguments, folds, 0, groups, seed=0)
+        except NeedsPlainFit as error:
+            raise InputError(
+                f"`folds` needs arrays, but {error}. Received: folds={folds}"
+            ) from error
 
 
-def split_folds(fit, folds, fold, groups, seed):
-    """A `Fit` that trains on all folds but one, and validates on that one.
+def split_folds(
+    arguments: FitArguments, folds: int, fold: int, groups: Any, seed: int
+) -> FitArguments:
+    """Returns arguments that train on all folds but one, and validate on that one.
 
-    Classes, where the targets have them, are spread evenly; groups stay together.
+    If the targets are classes, each fold has about the same share of every class. All
+    examples of a group are in the same fold.
 
     Args:
-        fit: A `Fit` without validation data.
-        folds: How many there are.
-        fold: Which is left out.
-        groups: Array with a label for each example, or None.
-        seed: Of the shuffling; the same for all trials.
+        arguments: Parsed arguments of `fit` without validation data.
+        folds: Integer, the number of folds.
+        fold: Integer, the fold that is left out.
+        groups: Array with a label for each example, or `None`.
+        seed: Integer, the seed of the shuffling, the same for all trials.
+
+    Raises:
+        InputError: If there are validation data, or `groups` has another length than
+            the data.
     """
     from sklearn.model_selection import (
         GroupKFold,
@@ -47,35 +71,39 @@ def split_folds(fit, folds, fold, groups, seed):
         StratifiedKFold,
     )
 
-    if fit.validation is not None:
+    if arguments.validation_data is not None:
         raise InputError(
-            "With `folds` the validation data are the fold that is left out; give "
-            "neither `validation_data` nor `validation_split`."
+            "With `folds` the validation data are the fold that is left out, so give "
+            "neither `validation_data` nor `validation_split`. "
+            f"Received: folds={folds}"
         )
-    size = count(fit.data)
+    size = count_examples(arguments.data)
     if groups is not None and len(groups) != size:
         raise InputError(
             f"`groups` must have a label for each of the {size} examples. "
             f"Received: {len(groups)} labels"
         )
-    classes = _classes(fit.data)
-    kinds = {
+    classes = _classes(arguments.data)
+    splitters = {
         (False, False): KFold,
         (True, False): StratifiedKFold,
         (False, True): GroupKFold,
         (True, True): StratifiedGroupKFold,
     }
-    kind = kinds[classes is not None, groups is not None]
-    splitter = kind(folds, shuffle=True, random_state=seed % 2**32)
+    splitter_class = splitters[classes is not None, groups is not None]
+    splitter = splitter_class(folds, shuffle=True, random_state=seed % 2**32)
     parts = list(splitter.split(np.zeros(size), classes, groups))
-    order, validation_order = parts[fold]
+    train_indices, validation_indices = parts[fold]
     return replace(
-        fit, order=order, validation=fit.data, validation_order=validation_order
+        arguments,
+        train_indices=train_indices,
+        validation_data=arguments.data,
+        validation_indices=validation_indices,
     )
 
 
-def _classes(data):
-    """The class of each example, or None where the targets are not classes."""
+def _classes(data: Any) -> np.ndarray | None:
+    """The class of each example, or `None` if the targets are not classes."""
     y = keras.utils.unpack_x_y_sample_weight(data)[1]
     if y is None or isinstance(y, (dict, list, tuple)):
         return None

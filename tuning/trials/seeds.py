@@ -1,18 +1,21 @@
-"""Seeds that are functions of the search's seed and of what is run."""
+"""Seeds of trainings, derived from the seed of the search."""
 
 import zlib
 
 import numpy as np
 
 
-def run_seed(seed, trial_id, execution, fold=None):
-    """The seed of one training.
+def run_seed(seed: int, trial_id: str, execution: int, fold: int | None = None) -> int:
+    """Returns the seed of one training.
 
     Args:
-        seed: Of the search.
-        trial_id: String.
-        execution: Integer.
-        fold: Integer, or None.
+        seed: Integer, the seed of the search.
+        trial_id: String, the id of the trial.
+        execution: Integer, the number of the training among those of the trial.
+        fold: Integer, the fold that is left out, or `None`.
+
+    Returns:
+        Integer from 0 to 2**31 - 1.
 
     Example:
 

@@ -1,1 +1,4 @@
-"""Warm trials: trials that differ in numbers alone share one compiled step."""
+"""Warm trials: trials that differ only in floats share one compiled step.
+
+What is promised, and when plain `fit` is used, stands in the README of this folder.
+"""

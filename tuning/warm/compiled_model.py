@@ -1,273 +1,321 @@
-"""Warm trials: one compiled epoch serves all trials that differ only in numbers."""
+"""A model with compiled epochs that serve all trials which differ only in floats."""
 
 import contextlib
+from collections.abc import Callable, Hashable, Iterator
+from typing import Any
 
 import keras
 
 from hornbook.compat import build_from_batch
-from hornbook.tuning.warm.epochs import backend_epochs
-from hornbook.tuning.warm.traced_scalar import Number, Refused, read, region
+from hornbook.tuning.warm.epochs import EpochRequest, Logs, backend_epochs
+from hornbook.tuning.warm.model_signature import ModelSignature, model_signature
+from hornbook.tuning.warm.plain_fit import NeedsPlainFit
+from hornbook.tuning.warm.traced_scalar import (
+    ConcretizationError,
+    TracedScalar,
+    signs,
+)
 
-MOST_ENGINES = 8  # Each keeps a model and its graphs in memory.
+CACHE_SIZE = 8  # Each entry keeps a model and its graphs in memory.
 
 
-class Eager:
+class UncompiledModel:
     """A model whose epochs are not compiled, as on torch.
 
     Args:
-        model: A compiled model whose optimizer is built.
+        model: A compiled `keras.Model` whose optimizer is built.
     """
 
-    def __init__(self, model):
+    def __init__(self, model: keras.Model) -> None:
         self.model = model
         self.epochs = backend_epochs(model)
 
-    def prepare(self, *requests):
-        """Compiles what is not compiled yet.
+    def prepare(self, *requests: EpochRequest) -> None:
+        """Compiles the epochs that are not compiled yet.
 
         Args:
-            *requests: Arguments of `run`.
+            *requests: The epochs that will be run.
         """
 
-    def recompile(self, *requests):
-        """Compiles anew, since a callback has changed the model."""
+    def recompile(self, *requests: EpochRequest) -> None:
+        """Compiles again, since a callback has changed the model.
 
-    def run(self, kind, data, order, batch_size):
+        Args:
+            *requests: The epochs that will be run.
+        """
+
+    def run(self, request: EpochRequest) -> Logs:
         """Runs an epoch.
 
         Args:
-            kind: "train" or "test".
-            data: Tensors in the structure of a batch, of `epochs.put`.
-            order: Array of int32, the places of the examples in the order of the epoch.
-            batch_size: Integer.
+            request: The epoch to run.
 
         Returns:
-            Dict of floats, the logs of the last step.
+            Dict from the name of a metric to a float, the logs of the last step.
         """
-        logs = self.epochs.run(kind, data, order, batch_size)
+        logs = self.epochs.run(request)
         return {name: _to_float(value) for name, value in logs.items()}
 
 
-class Engine(Eager):
-    """A model, and its epochs, compiled for all values of the numbers that vary.
+class CompiledModel(UncompiledModel):
+    """A model whose epochs are compiled for all values of its traced floats.
 
-    The first model of a structure is the engine's. Those that come after it only give
-    it their state: weights, optimizer, seed generators, floats.
+    The first model of a signature becomes the compiled model. Models with the same
+    signature that come later only give it their state: the values of their weights,
+    optimizer, seed generators and floats.
 
     Args:
-        model: A compiled model, freshly built, whose optimizer is built too.
-        structure: What `read` found in it.
-        facts: `Facts` about models of this structure.
+        model: A compiled `keras.Model`, freshly built, whose optimizer is built, too.
+        signature: The `model_signature` of the model.
+        facts: `Facts` about models of this signature.
     """
 
-    def __init__(self, model, structure, facts):
+    def __init__(
+        self, model: keras.Model, signature: ModelSignature, facts: "Facts"
+    ) -> None:
         super().__init__(model)
-        self.structure, self.facts = structure, facts
-        self.floats = dict(structure.floats)
-        self.varying = None
-        self.worn_key = None
-        self.refused = set()
+        self.signature, self.facts = signature, facts
+        self.floats = dict(signature.floats)
+        self.traced: set[str] | None = None
+        self.key_after_training: tuple[Hashable, ...] | None = None
+        self.concretized: set[str] = set()
 
-    def load(self, model, structure):
-        """Takes over the state of a model; False if it is not such a one after all."""
-        if not self.may_serve(structure):
+    def load(self, model: keras.Model, signature: ModelSignature) -> bool:
+        """Takes over the state of a model.
+
+        Args:
+            model: A model, freshly built.
+            signature: Its `model_signature`.
+
+        Returns:
+            `False` if the two models are incompatible.
+        """
+        if not self.is_compatible(signature):
             return False
         for mine, its in zip(
             all_variables(self.model), all_variables(model), strict=True
         ):
             self.epochs.copy(its, mine)
-        for path, value in structure.floats.items():
+        for path, value in signature.floats.items():
             if value != self.floats[path]:
-                self.facts.varying.add(path)
-                self.structure.put[path](value)
-        self.floats = dict(structure.floats)
+                self.facts.traced.add(path)
+                self.signature.setters[path](value)
+        self.floats = dict(signature.floats)
         return _config(self.model) == _config(model)
 
-    def may_serve(self, structure):
-        """Whether a model differs in nothing that a compiled step has to know."""
-        return structure.key == self.structure.key and all(
-            structure.floats[path] == self.floats[path] for path in self.facts.fixed
+    def is_compatible(self, signature: ModelSignature) -> bool:
+        """Whether a model of a signature can be trained by what is compiled here."""
+        return signature.key == self.signature.key and all(
+            signature.floats[path] == self.floats[path] for path in self.facts.static
         )
 
-    def prepare(self, *requests):
+    def prepare(self, *requests: EpochRequest) -> None:
         while True:
-            varying = self.facts.varying - self.facts.fixed
-            if varying != self.varying:
-                self.varying = varying
-                self.epochs.use(self._values(), self._place)
+            traced = self.facts.traced - self.facts.static
+            if traced != self.traced:
+                self.traced = traced
+                self.epochs.trace_with(self._values(), self._substituted)
             self.epochs.set_values(self._values())
             try:
                 for request in requests:
-                    self.epochs.prepare(*request)
-                    if self.refused:  # The model caught it, and did without.
-                        raise Refused(str(self.refused))
+                    self.epochs.prepare(request)
+                    if self.concretized:  # The model caught the error.
+                        raise ConcretizationError(str(self.concretized))
                 return
             except Exception:
-                if not varying:
+                if not traced:
                     raise
-                # One that says so cannot be a Number; or else any of them might.
-                self.facts.fix(self.refused or varying)
+                # The floats that say so need their value; or else any of them might.
+                self.facts.mark_static(self.concretized or traced)
 
-    def recompile(self, *requests):
-        self.varying, self.worn_key = None, ()
+    def recompile(self, *requests: EpochRequest) -> None:
+        self.traced, self.key_after_training = None, ()
         self.epochs = backend_epochs(self.model)
         self.prepare(*requests)
 
-    def _values(self):
-        return {path: self.floats[path] for path in self.varying}
+    def _values(self) -> dict[str, float]:
+        return {path: self.floats[path] for path in self.traced or ()}
 
     @contextlib.contextmanager
-    def _place(self, tensors):
-        self.refused = set()
-        put = self.structure.put
+    def _substituted(self, tensors: dict[str, Any]) -> Iterator[None]:
+        """Puts `TracedScalar`s in the place of floats, while tracing."""
+        self.concretized = set()
+        setters = self.signature.setters
         try:
             for path, tensor in tensors.items():
-                number = Number(path, tensor, region(self.floats[path]), self.refused)
-                put[path](number)
+                value_signs = signs(self.floats[path])
+                scalar = TracedScalar(path, tensor, value_signs, self.concretized)
+                setters[path](scalar)
             yield
         finally:
             for path in tensors:
-                put[path](self.floats[path])
+                setters[path](self.floats[path])
 
-    def is_sound(self):
-        """Whether the model is as it was, but for its state.
+    def is_unchanged(self) -> bool:
+        """Whether a training has changed nothing but the state of the model.
 
-        To be asked after each trial. Tracing may have copied a float to where the
-        engine cannot set it, and a callback may have changed anything.
+        Call it after each trial. Tracing may have copied a float to where it cannot be
+        set, and a callback may have changed anything.
         """
-        worn = read(self.model)
-        suspects = set(worn.left)
-        if self.worn_key is None:
-            self.worn_key = worn.key
-            fresh = self.structure
-            late = worn.floats | worn.constants
-            late = late.keys() - fresh.floats.keys() - fresh.constants.keys()
-            copies = {(worn.floats | worn.constants)[path] for path in late} - {0, 1}
+        after_training = model_signature(self.model)
+        suspects = set(after_training.leftovers)
+        if self.key_after_training is None:
+            self.key_after_training = after_training.key
+            fresh = self.signature
+            found = after_training.floats | after_training.constants
+            new = found.keys() - fresh.floats.keys() - fresh.constants.keys()
+            copies = {found[path] for path in new} - {0, 1}
             suspects |= {path for path, v in self.floats.items() if v in copies}
-        self.facts.fix(suspects)
-        return worn.key == self.worn_key and not suspects
+        self.facts.mark_static(suspects)
+        return after_training.key == self.key_after_training and not suspects
 
 
 class Facts:
-    """What has been learnt about models of one structure.
-
-    Attributes:
-        varying: Paths of floats that trials differ in.
-        fixed: Paths of floats that a compiled step has to know.
-    """
-
-    def __init__(self, say):
-        self.varying, self.fixed, self.say = set(), set(), say
-
-    def fix(self, paths):
-        """Records that these have to be known."""
-        for path in sorted(paths - self.fixed):
-            self.say(f"the step is compiled anew for each value of `{path}`")
-        self.fixed |= paths
-
-
-class Engines:
-    """The engines of a search, those used last first.
+    """What is known about the floats of all models of one signature.
 
     Args:
         say: Function that tells the user a sentence.
-        most: How many to keep; each holds a model and its graphs.
+
+    Attributes:
+        traced: Set of the paths of floats in which trials differ.
+        static: Set of the paths of floats whose values a compiled step has to know.
     """
 
-    kind = Engine
+    def __init__(self, say: Callable[[str], object]) -> None:
+        self.traced: set[str] = set()
+        self.static: set[str] = set()
+        self.say = say
 
-    def __init__(self, say, most=MOST_ENGINES):
-        self.say, self.most = say, most
-        self.engines, self.facts = [], {}
-
-    def find(self, model, batch, build_other=None):
-        """The engine for a compiled model, with the model's state in it.
+    def mark_static(self, paths: set[str]) -> None:
+        """Records that a compiled step has to know the values of some floats.
 
         Args:
-            model: A model, freshly built and compiled.
-            batch: What an epoch is made of, for a model that is not built yet.
+            paths: Set of their paths.
+        """
+        for path in sorted(paths - self.static):
+            self.say(f"the step is compiled again for each value of `{path}`")
+        self.static |= paths
+
+
+class CompiledModelCache:
+    """The compiled models of a search, the most recently used first.
+
+    Args:
+        say: Function that tells the user a sentence.
+        size: Integer, how many to keep. Each holds a model and its graphs.
+    """
+
+    kind: type[CompiledModel] = CompiledModel
+
+    def __init__(self, say: Callable[[str], object], size: int = CACHE_SIZE) -> None:
+        self.say, self.size = say, size
+        self.models: list[Any] = []
+        self.facts: dict[tuple[Hashable, ...], Facts] = {}
+
+    def find(
+        self,
+        model: keras.Model,
+        batch: Any,
+        build_other: Callable[[], keras.Model] | None = None,
+    ) -> tuple[Any, bool]:
+        """Finds the compiled model for a model, and gives it the model's state.
+
+        Args:
+            model: A `keras.Model`, freshly built and compiled.
+            batch: The first batch of the data, to build the model if it is not.
             build_other: Function that builds the model with other hyperparameters, to
-                see which floats they set, or None.
+                see which floats they set, or `None`.
 
         Returns:
-            An `Engine`, and whether it has been used before.
+            A `CompiledModel`, and whether it has been used before.
 
         Raises:
-            NotWarm: if the model holds what cannot be compared.
+            NeedsPlainFit: If the model refers to something that cannot be compared.
         """
         build(model, batch)
         if keras.backend.backend() == "torch":
-            return Eager(model), False
-        structure = read(model)
-        if structure.opaque:
-            raise NotWarm(f"`{structure.opaque}` cannot be compared between models")
-        return self.find_for(structure, model, batch, build_other)
+            return UncompiledModel(model), False
+        signature = model_signature(model)
+        if signature.opaque:
+            raise NeedsPlainFit(
+                f"`{signature.opaque}` cannot be compared between models"
+            )
+        return self.find_for(signature, model, batch, build_other)
 
-    def find_for(self, structure, model, batch, build_other=None):
-        """As `find`, for a model that was read."""
-        for engine in self.engines:
-            if engine.load(model, structure):
-                self.engines.remove(engine)
-                self.engines.insert(0, engine)
-                return engine, True
-        facts = self.facts.get(structure.key)
+    def find_for(
+        self,
+        signature: ModelSignature,
+        model: keras.Model,
+        batch: Any,
+        build_other: Callable[[], keras.Model] | None = None,
+    ) -> tuple[Any, bool]:
+        """As `find`, for a model whose signature is known."""
+        for compiled in self.models:
+            if compiled.load(model, signature):
+                self.models.remove(compiled)
+                self.models.insert(0, compiled)
+                return compiled, True
+        facts = self.facts.get(signature.key)
         if facts is None:
-            facts = self.facts[structure.key] = Facts(self.say)
+            facts = self.facts[signature.key] = Facts(self.say)
             if build_other is not None:
-                facts.varying |= _differing(structure, batch, build_other)
-        engine = self.kind(model, structure, facts)
+                facts.traced |= _differing(signature, batch, build_other)
+        compiled = self.kind(model, signature, facts)
         if keras.backend.backend() == "jax":
             build_from_batch(model, batch)  # Makes the metrics' variables.
-        self.engines = [engine, *self.engines[: self.most - 1]]
-        return engine, False
+        self.models = [compiled, *self.models[: self.size - 1]]
+        return compiled, False
 
-    def drop(self, engine):
-        """Forgets an engine."""
-        self.engines = [each for each in self.engines if each is not engine]
+    def drop(self, compiled: Any) -> None:
+        """Removes a compiled model."""
+        self.models = [each for each in self.models if each is not compiled]
 
-    def release(self, engine):
-        """Keeps an engine for later trials, unless this one has spoilt it."""
-        if engine in self.engines and not engine.is_sound():
-            self.drop(engine)
-
-
-class NotWarm(Exception):
-    """Why a trial has to be run as a plain `fit`."""
+    def release(self, compiled: Any) -> None:
+        """Keeps a compiled model for later trials, unless this one has changed it."""
+        if compiled in self.models and not compiled.is_unchanged():
+            self.drop(compiled)
 
 
-def build(model, batch):
-    """Makes the variables of a model and its optimizer exist."""
+def build(model: keras.Model, batch: Any) -> None:
+    """Creates the variables of a model and of its optimizer.
+
+    Args:
+        model: A compiled `keras.Model`.
+        batch: A batch of the data that it is trained on.
+    """
     if not model.built:
         build_from_batch(model, batch)
     model.optimizer.build(model.trainable_variables)
 
 
-def _differing(structure, batch, build_other):
-    """Paths of the floats that other hyperparameters change."""
-    try:
-        other = build_other()
-        build(other, batch)
-        other = read(other)
-    except Exception:  # No trial fails for values that nobody proposed.
-        return set()
-    if other.key != structure.key:
-        return set()
-    floats = structure.floats.items()
-    return {path for path, value in floats if other.floats[path] != value}
-
-
-def all_variables(model):
-    """The variables of a model and its optimizer."""
+def all_variables(model: keras.Model) -> list[keras.Variable]:
+    """Returns the variables of a model and of its optimizer."""
     return model.variables + model.optimizer.variables
 
 
-def _config(model):
+def _differing(
+    signature: ModelSignature, batch: Any, build_other: Callable[[], keras.Model]
+) -> set[str]:
+    """Paths of the floats that other hyperparameters change."""
+    try:
+        model = build_other()
+        build(model, batch)
+        other = model_signature(model)
+    except Exception:  # No trial fails because of values that nobody proposed.
+        return set()
+    if other.key != signature.key:
+        return set()
+    floats = signature.floats.items()
+    return {path for path, value in floats if other.floats[path] != value}
+
+
+def _config(model: keras.Model) -> tuple[Any, Any]:
     try:
         config = model.get_config()
-    except NotImplementedError:  # A subclassed model: its attributes tell all.
+    except NotImplementedError:  # A subclassed model: its attributes were compared.
         config = None
     return config, model.get_compile_config()
 
 
-def _to_float(value):
+def _to_float(value: Any) -> float:
     return float(keras.ops.convert_to_numpy(value))

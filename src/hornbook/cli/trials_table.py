@@ -1,4 +1,4 @@
-"""A search as it goes: a table on a terminal; a line a trial elsewhere."""
+"""Shows a running search: a table on a terminal, otherwise a line per trial."""
 
 import contextlib
 import threading
@@ -15,11 +15,11 @@ SECONDS = 1.0
 
 @contextlib.contextmanager
 def watching(job, console):
-    """Shows the trials of a search for as long as it runs.
+    """Shows the trials of a search while it runs.
 
     Args:
-        job: A `Job`.
-        console: A rich `Console`.
+        job: A `SearchJob`.
+        console: A `rich.console.Console`.
     """
     view = View(job)
     if console.is_terminal:
@@ -45,20 +45,21 @@ def watching(job, console):
 
 
 class View:
-    """What there is to see of a search.
+    """The trials of a search, as text.
 
-    It only reads what the search keeps in memory, so that it does not matter where
-    the trials run.
+    It only reads what the search keeps in memory, so it does not matter where the
+    trials run.
+
+    Args:
+        job: A `SearchJob`.
     """
 
     def __init__(self, job):
         self.job = job
         self.started = time.monotonic()
-        self.begun = {}  # trial: when it was first seen, and whether it had ended
-        self.told = set()
         trials = self._trials()
         self.before = {key for key, each in trials.items() if _has_ended(each)}
-        self.told |= self.before
+        self.reported = set(self.before)
 
     def _trials(self):
         """The trials by (stage, id), in the order in which they began."""
@@ -77,24 +78,25 @@ class View:
         return tuner.oracle.max_trials
 
     def new_lines(self):
-        """A line for each trial that has ended since."""
+        """Yields a line for each trial that has ended since the last call."""
         for key, trial in self._trials().items():
-            if _has_ended(trial) and key not in self.told:
-                self.told.add(key)
-                yield f"trial {self._name(key)}: {self._told(trial)}. {self.progress()}"
+            if _has_ended(trial) and key not in self.reported:
+                self.reported.add(key)
+                result = f"{self._result(trial)}. {self.progress()}"
+                yield f"trial {self._name(key)}: {result}"
 
     def _name(self, key):
         stage, trial_id = key
         has_stages = hasattr(self.job.tuner, "plan")
         return f"{stage + 1}/{trial_id}" if has_stages else trial_id
 
-    def _told(self, trial):
+    def _result(self, trial):
         if trial.score is None:
             return f"failed: {_last_line(trial.message)}"
         return f"{trial.score:.4f} with {_values(trial)}"
 
     def progress(self):
-        """How far it is, how fast, and for how long still."""
+        """Returns how many trials have ended, the best, the speed and the time left."""
         trials = self._trials()
         ended = {key for key, each in trials.items() if _has_ended(each)}
         total, new = self._total(), len(ended - self.before)
@@ -111,7 +113,7 @@ class View:
         return ", ".join(parts)
 
     def _best(self, trials):
-        """The best of the latest stage that has any."""
+        """The best trial of the last stage that has any."""
         scored = {key: each for key, each in trials.items() if each.score is not None}
         if not scored:
             return None
@@ -121,7 +123,7 @@ class View:
         return max(of_last, key=lambda each: sign * each.score)
 
     def draw(self):
-        """The best trials, the one or more that run, and how far it is."""
+        """Returns a table of the best trials and those that run, and the progress."""
         trials = self._trials()
         sign = 1 if self.job.tuner.oracle.objective.direction == "max" else -1
         scored = [item for item in trials.items() if item[1].score is not None]
@@ -134,17 +136,17 @@ class View:
         table.add_column(self.job.tuner.oracle.objective.name, justify="right")
         for name in names:
             table.add_column(name, justify="right")
-        for place, (key, trial) in enumerate(scored[:ROWS]):
+        for rank, (key, trial) in enumerate(scored[:ROWS]):
             values = [_short(_active(trial).get(name)) for name in names]
-            style = "bold" if place == 0 else None
+            style = "bold" if rank == 0 else None
             table.add_row(self._name(key), f"{trial.score:.4f}", *values, style=style)
         for key, trial in trials.items():
             if not _has_ended(trial):
                 values = [_short(_active(trial).get(name)) for name in names]
                 table.add_row(self._name(key), "running", *values, style="dim")
         failed = sum(each.status in ("FAILED", "INVALID") for each in trials.values())
-        told = self.progress() + (f", {failed} failed" if failed else "")
-        return Group(table, Text(told))
+        progress = self.progress() + (f", {failed} failed" if failed else "")
+        return Group(table, Text(progress))
 
 
 def _has_ended(trial):
@@ -167,7 +169,7 @@ def _short(value):
 
 
 def _last_line(message):
-    return ((message or "").strip().splitlines() or ["no reason given"])[-1]
+    return ((message or "").strip().splitlines() or ["no reason was given"])[-1]
 
 
 def _duration(seconds):

@@ -1,4 +1,4 @@
-"""`hornbook tune`: search for hyperparameters, and say what was found."""
+"""`hornbook tune`: search for hyperparameters, and report the result."""
 
 import logging
 import shlex
@@ -30,17 +30,18 @@ def tune(
     data: Annotated[
         str | None,
         typer.Option(
-            help="folder:PATH (one folder a class), tfds:NAME, npz:FILE, or csv:FILE "
-            "for table. Default: the space's own, else the embedded digits."
+            help="folder:PATH (one folder per class), tfds:NAME, npz:FILE, or csv:FILE "
+            "for table. Default: the data of the space, or the embedded digits."
         ),
     ] = None,
     labels_per_class: Annotated[
-        int | None, typer.Option(help="Labelled examples of each class. Default: all.")
+        int | None, typer.Option(help="Labelled examples per class. Default: all.")
     ] = None,
     trials: Annotated[
         int | None,
         typer.Option(
-            help="Default: 30. For coarse-to-fine: trains as much as so many trials."
+            help="Number of trials. Default: 30. coarse-to-fine trains as many epochs "
+            "as this number of whole trainings."
         ),
     ] = None,
     search: Annotated[
@@ -51,78 +52,90 @@ def tune(
     ] = None,
     stages: Annotated[
         str | None,
-        typer.Option(help="Of coarse-to-fine. Default: random,random; or with grid."),
+        typer.Option(
+            help="The searches of the two stages of coarse-to-fine, random or grid. "
+            "Default: random,random."
+        ),
     ] = None,
-    find_rate: Annotated[
+    find_learning_rate: Annotated[
         str | None,
         typer.Option(
-            help="Of coarse-to-fine: the hyperparameter that the rate finder narrows "
-            "first.",
+            help="For coarse-to-fine: the hyperparameter that the learning-rate finder "
+            "narrows first.",
             metavar="NAME",
         ),
     ] = None,
     epochs: Annotated[
-        int | None, typer.Option(help="Of a training. Default: the space's own.")
+        int | None,
+        typer.Option(help="Epochs per training. Default: those of the space."),
     ] = None,
     folds: Annotated[
-        int | None, typer.Option(help="Cross-validate each trial. Default: no.")
+        int | None,
+        typer.Option(help="Folds of a cross-validation of each trial. Default: none."),
     ] = None,
     executions: Annotated[
         int | None,
-        typer.Option(help="Trainings of a trial, from other seeds. Default: 1."),
+        typer.Option(
+            help="Training runs per trial, each with its own seed. Default: 1."
+        ),
     ] = None,
-    seed: Annotated[
-        int | None, typer.Option(help="Of all that is random. Default: 0.")
-    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Random seed. Default: 0.")] = None,
     prune: Annotated[
         str | None,
-        typer.Option(help="End random trials early: median or halving. Default: no."),
+        typer.Option(
+            help="Stop trials that are worse than earlier ones, in a random search: "
+            "median or halving. Default: none."
+        ),
     ] = None,
     score: Annotated[
         str | None,
-        typer.Option(help="Which epochs count: best (the default), last or mean:K."),
+        typer.Option(
+            help="Epochs that a trial is scored by: best (the default), last or mean:K."
+        ),
     ] = None,
     fix: Annotated[
         list[str] | None,
         typer.Option(
-            help="NAME=VALUE, or a JSON file of them: these are not searched. "
-            "Can be repeated.",
+            help="Fix a hyperparameter, or all that a JSON file has. Can be repeated.",
             metavar="NAME=VALUE",
         ),
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(help="Processes to run trials in. Default: none.")
+        int | None,
+        typer.Option(help="Processes that run trials. Default: only this one."),
     ] = None,
-    engine: Annotated[
-        str | None, typer.Option(help="ray: run trials on a Ray cluster.")
+    executor: Annotated[
+        str | None,
+        typer.Option(help="ray: run trials on a Ray cluster. Default: this machine."),
     ] = None,
     address: Annotated[
         str | None,
-        typer.Option(help="Of the Ray cluster. Default: one made here."),
+        typer.Option(help="Address of the Ray cluster. Default: start one here."),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder to make. Default: tune/1, tune/2, ...")
+        Path | None, typer.Option(help="Folder to create. Default: tune/1, tune/2, ...")
     ] = None,
     resume: Annotated[
-        Path | None, typer.Option(help="Folder of a search to go on with.")
+        Path | None, typer.Option(help="Folder of a search to continue.")
     ] = None,
     test: Annotated[
-        bool, typer.Option(help="At the end, test the best model, once.")
+        bool, typer.Option(help="At the end, test the best model once.")
     ] = False,
     skip_unreadable: Annotated[
-        bool, typer.Option(help="Go on without files that can't be read.")
+        bool, typer.Option(help="Leave out files that cannot be read.")
     ] = False,
     copy: Annotated[
         str | None,
         typer.Option(
-            help="Only copy a ready space into this folder, to change it.",
+            help="Copy a ready space into the current folder, and do nothing else.",
             metavar="SPACE",
         ),
     ] = None,
 ):
-    """Search for hyperparameters: by default 30 ways to fine-tune on embedded digits.
+    """Search for hyperparameters: by default, of fine-tuning on the embedded digits.
 
-    Writes a report, the best model, and a folder to go on from after an interruption.
+    Writes a folder with a report and the best model. An interrupted search continues
+    with --resume.
     """
     if copy is not None:
         _copy(copy)
@@ -134,7 +147,7 @@ def tune(
         "trials": trials,
         "search": search,
         "stages": stages and tuple(stages.split(",")),
-        "find_rate": find_rate,
+        "find_learning_rate": find_learning_rate,
         "epochs": epochs,
         "folds": folds,
         "executions": executions,
@@ -145,28 +158,28 @@ def tune(
         "skip_unreadable": skip_unreadable or None,
     }
     given = {name: value for name, value in settings.items() if value is not None}
-    _check(given, out, resume, engine, workers, address)
+    _check(given, out, resume, executor, workers, address)
 
     quiet()
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     from hornbook.cli.progress import Bars
     from hornbook.cli.trials_table import watching
-    from hornbook.tuning.runs import finish, run
+    from hornbook.run_folder import free_folder
+    from hornbook.tuning.runs import best_model, run, run_report
     from hornbook.tuning.runs.settings import Settings
-    from hornbook.zoo.runs.run import free_folder
 
     bars = Bars()
     say = bars.console.print
-    executor = _make_executor(engine, workers, address)
+    where = _make_executor(executor, workers, address)
     if resume is not None:
         folder = resume
-        job = run.reopen(folder, executor, bars)
+        job = run.reopen(folder, where, bars)
     else:
         folder = out or free_folder("tune")
         command = shlex.join(["hornbook", *sys.argv[1:]])
-        job = run.create(Settings(**given), folder, command, executor, bars)
+        job = run.create(Settings(**given), folder, command, where, bars)
     if test and job.data.test is None:
-        raise InputError("There is no test set, so leave out --test.")
+        raise InputError("There is no test set; leave out --test. Received: --test")
     say(run.describe(job), highlight=False, soft_wrap=True)
     for notice in job.data.notices:
         say(f"  {notice}", highlight=False, soft_wrap=True)
@@ -175,21 +188,24 @@ def tune(
     try:
         with watching(job, bars.console):
             job.tuner.search(**job.arguments)
-        finish.mark_ended(job)
+        run_report.mark_ended(job)
     except KeyboardInterrupt:
         failure = "Interrupted."
     except RuntimeError as error:  # keras-tuner's, after three failures in a row.
-        failure = f"The search has ended early: {str(error).splitlines()[0]}"
+        failure = f"The search has stopped early: {str(error).splitlines()[0]}"
     say("Writing the report", highlight=False)
-    best = finish.keep_best(job)
+    best = best_model.keep_best(job)
     if test and failure is None and best is not None:
-        finish.test_once(job)
-    report = finish.write_report(job)
-    for line in finish.summarise(job, best):
+        best_model.evaluate_once(job)
+    report = run_report.write_report(job)
+    for line in run_report.summarize(job, best):
         say(line, highlight=False, soft_wrap=True)
     print(f"Report: {report}")
     if failure is not None:
-        say(f"{failure} Go on with: {finish.resume_command(folder)}", soft_wrap=True)
+        say(
+            f"{failure} Continue with: {run_report.resume_command(folder)}",
+            soft_wrap=True,
+        )
         raise typer.Exit(INTERRUPTED if failure == "Interrupted." else 1)
 
 
@@ -199,7 +215,10 @@ def _copy(name):
     source = find(name)
     target = Path(source.name)
     if target.exists():
-        raise InputError(f"There is one already; move it away. Received: {target}")
+        raise InputError(
+            "A file of this name exists; move or rename it first. "
+            f"Received: --copy {name}, for {target}"
+        )
     target.write_bytes(source.read_bytes())
     print(f"Search it with: hornbook tune --space {target}")
 
@@ -218,35 +237,45 @@ def _read_fixed(parts):
             values |= json.loads(Path(part).read_text(encoding="utf-8"))
         except (OSError, ValueError, TypeError) as error:
             raise InputError(
-                f"--fix takes NAME=VALUE or a JSON file of values: {error}. "
-                f"Received: {part}"
+                "--fix needs NAME=VALUE or a JSON file of names and values: "
+                f"{error}. Received: --fix {part}"
             ) from error
     return values
 
 
-def _check(given, out, resume, engine, workers, address):
+def _check(given, out, resume, executor, workers, address):
     if resume is not None and (given or out is not None):
         named = [*given, *(["out"] if out is not None else [])]
         options = ", ".join(f"--{name.replace('_', '-')}" for name in named)
         raise InputError(
-            f"--resume takes its settings from the folder; leave out {options}."
+            f"--resume takes the settings from the folder; leave out {options}. "
+            f"Received: --resume {resume}"
         )
     if given.get("search") == "hyperband" and "trials" in given:
         raise InputError(
-            "hyperband sets the number of trials by --epochs; leave out --trials."
+            "hyperband derives the number of trials from --epochs; leave out --trials. "
+            f"Received: --trials {given['trials']}"
         )
     if "stages" in given and given.get("search") != "coarse-to-fine":
-        raise InputError("--stages is for --search coarse-to-fine; add that.")
-    if engine not in (None, "ray"):
-        raise InputError(f"--engine is ray, or left out. Received: {engine}")
-    if address is not None and engine is None:
-        raise InputError("--address is for --engine ray; add that.")
+        stages = ",".join(given["stages"])
+        raise InputError(
+            "--stages needs --search coarse-to-fine; add that. "
+            f"Received: --stages {stages}"
+        )
+    if executor not in (None, "ray"):
+        raise InputError(
+            f"--executor must be ray, or left out. Received: --executor {executor}"
+        )
+    if address is not None and executor is None:
+        raise InputError(
+            f"--address needs --executor ray; add that. Received: --address {address}"
+        )
     if workers is not None and workers < 1:
-        raise InputError(f"--workers is at least 1. Received: {workers}")
+        raise InputError(f"--workers must be at least 1. Received: --workers {workers}")
 
 
-def _make_executor(engine, workers, address):
-    if engine == "ray":
+def _make_executor(executor, workers, address):
+    if executor == "ray":
         from hornbook.tuning import Ray
 
         options = {} if workers is None else {"workers": workers}

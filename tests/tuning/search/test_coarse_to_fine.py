@@ -1,6 +1,5 @@
-"""Narrowing by what is known of the objective, and the stages of a search."""
+"""The stages of a search, on an objective that is known."""
 
-import itertools
 import json
 import math
 import subprocess
@@ -12,20 +11,16 @@ import keras
 import keras_tuner
 import numpy as np
 import pytest
-from scipy.stats import ks_2samp
 
 from hornbook.errors import InputError
 from hornbook.tuning import CoarseToFine, Stage
-from hornbook.tuning.search.coarse_to_fine import explore
-from hornbook.tuning.search.grid import coarsen
-from hornbook.tuning.search.narrowing import apply, narrow
 
 BEST_RATE, BEST_WIDTH = 1e-2, 40
 
 
 def space():
     hp = keras_tuner.HyperParameters()
-    hp.Float("rate", 1e-5, 1, sampling="log")
+    hp.Float("learning_rate", 1e-5, 1, sampling="log")
     hp.Int("width", 8, 64, step=8)
     hp.Choice("kind", ["good", "fair", "poor"])
     hp.Float("idle", 0, 1)
@@ -34,161 +29,13 @@ def space():
 
 def objective(values):
     """Best at a rate of 0.01, a width of 40, and the good kind; idle does nothing."""
-    rate = (math.log10(values["rate"]) - math.log10(BEST_RATE)) ** 2
+    rate = (math.log10(values["learning_rate"]) - math.log10(BEST_RATE)) ** 2
     width = ((values["width"] - BEST_WIDTH) / 32) ** 2
     return -rate - 0.5 * width - {"good": 0, "fair": 0.5, "poor": 4}[values["kind"]]
 
 
-def draw(hp, count, seed):
-    rng = np.random.default_rng(seed)
-    rows = []
-    for _ in range(count):
-        values = {each.name: each.prob_to_value(rng.random()) for each in hp.space}
-        rows.append((values, objective(values)))
-    return rows
-
-
 def by_name(changes):
     return {change["name"]: change for change in changes}
-
-
-class TestNarrow:
-    def test_range_is_that_of_the_best_and_the_next_tried(self):
-        hp = keras_tuner.HyperParameters()
-        hp.Float("x", 0, 100)
-        rows = [({"x": float(x)}, -abs(x - 30.0)) for x in range(0, 101, 5)]
-        [change] = narrow(hp, rows)
-        best = [30, 25, 35, 20, 40, 15]  # 21 / 4, rounded up; ties in order
-        assert change["best"] == best
-        assert change["new"] == [10, 45]
-        rest = [x for x in range(0, 101, 5) if x not in best]
-        assert change["p"] == pytest.approx(ks_2samp(best, rest).pvalue)
-        inside = np.mean([-abs(x - 30) for x in range(10, 46, 5)])
-        assert f"Mean score inside {inside:.3g}" in change["reason"]
-
-    def test_the_less_the_better(self):
-        hp = space()
-        rows = draw(hp, 40, 0)
-        losses = [(values, -score) for values, score in rows]
-        one, other = narrow(hp, rows), narrow(hp, losses, is_max=False)
-        assert [a["new"] for a in one] == [b["new"] for b in other]
-
-    def test_choice_is_left_out_by_the_hypergeometric_law(self):
-        hp = keras_tuner.HyperParameters()
-        hp.Choice("x", ["a", "b", "c"])
-        kinds = ["a"] * 5 + ["b"] * 10 + ["c"]
-        rows = [({"x": kind}, -place) for place, kind in enumerate(kinds)]
-        [change] = narrow(hp, rows)  # The best four of 16 are all a.
-        chance = math.comb(6, 4) / math.comb(16, 4)
-        assert change["new"] == ["a", "c"]  # One trial of c tells nothing.
-        assert change["p"] == pytest.approx(chance)
-        assert f"b (10 trials, p = {chance:.2g})" in change["reason"]
-
-    @pytest.mark.parametrize("seed", range(12))
-    def test_region_contains_the_optimum(self, seed):
-        found = by_name(narrow(space(), draw(space(), 40, seed)))
-        assert found["rate"]["new"][0] <= BEST_RATE <= found["rate"]["new"][1]
-        assert found["width"]["new"][0] <= BEST_WIDTH <= found["width"]["new"][1]
-        assert "good" in found["kind"]["new"]
-
-    def test_region_is_much_smaller(self):
-        shares = []
-        for seed in range(12):
-            rate = by_name(narrow(space(), draw(space(), 40, seed)))["rate"]
-            shares.append(np.ptp(np.log10(rate["new"])) / 5)
-        assert np.mean(shares) < 0.65
-
-    def test_what_does_not_matter_is_mostly_left_wide(self):
-        hp = keras_tuner.HyperParameters()
-        hp.Float("x", 0, 1)
-        rng = np.random.default_rng(0)
-        narrowed = 0
-        for _ in range(200):
-            rows = [({"x": x}, s) for x, s in rng.random((32, 2)).tolist()]
-            [change] = narrow(hp, rows)
-            narrowed += change["new"] != change["old"]
-        assert narrowed <= 28  # At 0.1, fewer than 1 in 50 such sets have more.
-
-    def test_failed_trials_are_the_worst(self):
-        hp = keras_tuner.HyperParameters()
-        hp.Float("rate", 1e-5, 1, sampling="log")
-        rates = np.logspace(-5, 0, 40).tolist()
-        rows = [({"rate": r}, r if r < 0.02 else None) for r in rates]
-        [change] = narrow(hp, rows)
-        assert change["new"][1] == min(r for r in rates if r >= 0.02)
-        assert max(change["best"]) < 0.02
-
-    def test_too_few_trials_narrow_nothing(self):
-        for change in narrow(space(), draw(space(), 7, 0)):
-            assert change["new"] == change["old"]
-            assert "Too few" in change["reason"]
-
-
-def conditional(hp):
-    kind = hp.Choice("kind", ["a", "b"])
-    is_wide = hp.Boolean("wide")
-    rate_a = hp.Float(
-        "rate_a", 1e-4, 1, sampling="log", parent_name="kind", parent_values=["a"]
-    )
-    rate_b = hp.Float("rate_b", 0, 2, parent_name="kind", parent_values=["b"])
-    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
-    model.compile("sgd", "mse")
-    model.seen = kind, is_wide, rate_a, rate_b
-    return model
-
-
-class TestApply:
-    def test_build_gets_values_of_the_region(self):
-        found = explore(conditional, "val_loss")
-        changes = [
-            {"name": "kind", "new": ["b"]},
-            {"name": "wide", "new": [True]},
-            {"name": "rate_b", "new": [0.5, 0.7]},
-        ]
-        narrowed = apply(found, changes, {"rate_b": 0.6, "rate_a": 0.3})
-        assert conditional(narrowed.copy()).seen == ("b", True, None, 0.6)
-        # A value that is no longer in the region gives way to its nearest end.
-        narrowed = apply(found, changes, {"rate_b": 1.9})
-        assert conditional(narrowed.copy()).seen == ("b", True, None, 0.7)
-
-    def test_search_stays_in_the_region(self, tmp_path):
-        narrowed = apply(
-            explore(conditional, "val_loss"),
-            [{"name": "kind", "new": ["a"]}, {"name": "rate_a", "new": [0.01, 0.02]}],
-            {},
-        )
-        tuner = keras_tuner.RandomSearch(
-            conditional,
-            "val_loss",
-            max_trials=20,
-            hyperparameters=narrowed,
-            directory=tmp_path,
-        )
-        for _ in range(20):
-            values = tuner.oracle.create_trial("t").hyperparameters.values
-            assert values["kind"] == "a" and 0.01 <= values["rate_a"] <= 0.02
-            assert "rate_b" not in values
-
-
-class TestGrid:
-    def test_points_are_even_and_as_many_as_fit(self):
-        grid, count = coarsen(space(), 3 * 4**3 + 5)
-        axes = {each.name: list(each.values) for each in grid.space}
-        assert axes["kind"] == ["good", "fair", "poor"]
-        exponents = [-5, -10 / 3, -5 / 3, 0]
-        np.testing.assert_allclose(np.log10(axes["rate"]), exponents, atol=1e-12)
-        np.testing.assert_allclose(axes["idle"], [0, 1 / 3, 2 / 3, 1], atol=1e-6)
-        assert axes["width"][0] == 8 and axes["width"][-1] == 64
-        assert count == len(list(itertools.product(*axes.values())))
-
-    def test_integers_are_used_up(self):
-        hp = keras_tuner.HyperParameters()
-        hp.Int("depth", 1, 3)
-        assert coarsen(hp, 100)[1] == 3
-
-    def test_too_few_trials_are_refused(self):
-        with pytest.raises(InputError, match="at least 24 points"):
-            coarsen(space(), 23)
 
 
 class Known(keras_tuner.HyperModel):
@@ -222,7 +69,11 @@ class TestStages:
         assert len(coarse.oracle.trials) == (24 if kind == "grid" else 32)
         assert len(fine.oracle.trials) == 12
         found = by_name(search.narrowing[0]["changes"])
-        assert found["rate"]["new"][0] <= BEST_RATE <= found["rate"]["new"][1]
+        assert (
+            found["learning_rate"]["new"][0]
+            <= BEST_RATE
+            <= found["learning_rate"]["new"][1]
+        )
         mean = {
             tuner: np.mean([t.score for t in tuner.oracle.trials.values()])
             for tuner in (coarse, fine)
@@ -247,7 +98,7 @@ def test_a_stage_without_a_success_ends_the_search(tmp_path):
         directory=tmp_path,
         max_consecutive_failed_trials=99,
     )
-    with pytest.raises(RuntimeError, match="No trial of stage-1 succeeded"):
+    with pytest.raises(RuntimeError, match="No trial of stage-1 has succeeded"):
         search.search(epochs=4, verbose=0)
     with pytest.raises(InputError, match="No trial has succeeded yet"):
         search.get_best_hyperparameters()
@@ -261,7 +112,7 @@ def build(hp):
             keras.layers.Dense(1),
         ]
     )
-    rate = hp.Float("rate", 1e-4, 10, sampling="log", default=1e-2)
+    rate = hp.Float("learning_rate", 1e-4, 10, sampling="log", default=1e-2)
     model.compile(keras.optimizers.SGD(rate), "mse")
     return model
 
@@ -274,7 +125,12 @@ def data():
 
 
 def make(folder, **options):
-    options = {"max_trials": 10, "seed": 3, "find_rate": "rate", **options}
+    options = {
+        "max_trials": 10,
+        "seed": 3,
+        "find_learning_rate": "learning_rate",
+        **options,
+    }
     return CoarseToFine(
         build, "val_loss", directory=folder, project_name="search", **options
     )
@@ -303,9 +159,12 @@ class TestWhole:
     def test_it_tells_why(self, search, capsys):
         by_finder, by_trials = search.narrowing
         [change] = by_finder["changes"]
-        assert change["name"] == "rate" and change["new"][1] < change["old"][1]
+        assert change["name"] == "learning_rate" and change["new"][1] < change["old"][1]
         assert "the loss falls fastest at" in change["reason"]
-        assert {each["name"] for each in by_trials["changes"]} == {"dropout", "rate"}
+        assert {each["name"] for each in by_trials["changes"]} == {
+            "dropout",
+            "learning_rate",
+        }
         told = search.explain()
         assert all(each["reason"] in told for each in by_trials["changes"])
         search.results_summary(1)
@@ -316,7 +175,7 @@ class TestWhole:
         # SGD on this diverges above about 1, and learns nothing in a step below 1e-3.
         assert low > 1e-3 and high < 10
         for trial in search.tuners[0].oracle.trials.values():
-            assert low <= trial.hyperparameters["rate"] <= high
+            assert low <= trial.hyperparameters["learning_rate"] <= high
 
     def test_stages_draw_apart(self, search):
         drawn = [
@@ -358,21 +217,23 @@ class TestWhole:
             make(folder).search(**data(), epochs=8)
 
     def test_overwrite_begins_anew(self, search, tmp_path):
-        one = make(tmp_path, max_trials=6, find_rate=None)
+        one = make(tmp_path, max_trials=6, find_learning_rate=None)
         one.search(**data(), epochs=4, verbose=0)
-        other = make(tmp_path, max_trials=6, seed=9, find_rate=None, overwrite=True)
+        other = make(
+            tmp_path, max_trials=6, seed=9, find_learning_rate=None, overwrite=True
+        )
         assert other.narrowing == [] and not other.tuners
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"stages": [Stage()]}, "two stages or more"),
+        ({"stages": [Stage()]}, "at least two stages"),
         ({"stages": [Stage(share=0.5), Stage(share=0.4)]}, "add up to 1"),
         ({"stages": [Stage("bayes", 0.5), Stage(share=0.5)]}, "search=bayes"),
         ({"stages": [Stage(share=0.5, length=0), Stage(share=0.5)]}, "length"),
         ({"keep": 1.0}, "keep=1.0"),
-        ({"find_rate": "speed"}, "Received: speed"),
+        ({"find_learning_rate": "speed"}, "Received: find_learning_rate=speed"),
     ],
 )
 def test_bad_arguments(tmp_path, options, message):
@@ -382,15 +243,15 @@ def test_bad_arguments(tmp_path, options, message):
 
 
 def test_too_few_trials_are_refused_before_any(tmp_path):
-    with pytest.raises(InputError, match="Stage 1 has 4 trials"):
+    with pytest.raises(InputError, match="Stage 1 would have 4 trials"):
         make(tmp_path, max_trials=3).search(**data(), epochs=4)
     assert not list(tmp_path.iterdir())
 
 
 def test_seed_that_was_drawn_is_kept(tmp_path):
-    one = make(tmp_path, max_trials=6, seed=None, find_rate=None)
+    one = make(tmp_path, max_trials=6, seed=None, find_learning_rate=None)
     one.search(**data(), epochs=4, verbose=0)
-    other = make(tmp_path, max_trials=6, seed=None, find_rate=None)
+    other = make(tmp_path, max_trials=6, seed=None, find_learning_rate=None)
     assert other.tuners[0].oracle.seed == one.tuners[0].oracle.seed
 
 

@@ -11,11 +11,7 @@ import pytest
 from hornbook import tuning
 from hornbook.errors import InputError
 from hornbook.tuning.search import project
-from hornbook.tuning.trials.cross_validation import split_folds
-from hornbook.tuning.trials.pruning import Pruning
-from hornbook.tuning.trials.scoring import score_history
 from hornbook.tuning.trials.seeds import run_seed
-from hornbook.tuning.warm.fit_arguments import read_fit
 
 RANDOM = np.random.default_rng(0)
 X = RANDOM.normal(size=(40, 4)).astype("float32")
@@ -31,7 +27,7 @@ def compiled(*layers, rate=0.01):
 
 
 def build(hp):
-    return compiled(rate=hp.Float("rate", 1e-3, 1e-1, sampling="log"))
+    return compiled(rate=hp.Float("learning_rate", 1e-3, 1e-1, sampling="log"))
 
 
 def make(folder, build=build, kind=tuning.RandomSearch, **arguments):
@@ -83,7 +79,7 @@ class TestOracles:
             assert trial.score < tuner.oracle.trials[earlier].score
 
 
-class TestHonest:
+class TestResults:
     def test_same_seed_same_search(self, tmp_path):
         one, other = make(tmp_path / "a"), make(tmp_path / "b", warm=False)
         one.search(X, Y, **FIT)
@@ -101,24 +97,6 @@ class TestHonest:
             np.testing.assert_array_equal(a, b)
         loss = one.evaluate(X, Y, verbose=0)[0]
         assert loss == pytest.approx(trial.score, rel=1e-5)
-
-    @pytest.mark.parametrize(
-        ("rule", "value", "epoch"),
-        [("best", 1.0, 1), ("last", 3.0, 3), (("mean", 2), 3.5, 3)],
-    )
-    def test_rules(self, rule, value, epoch):
-        objective = keras_tuner.Objective("val_loss", "min")
-        curves = {"loss": [9.0, 8.0, 7.0, 6.0], "val_loss": [2.0, 1.0, 4.0, 3.0]}
-        metrics, place = score_history(curves, objective, rule)
-        assert metrics["val_loss"] == value
-        assert place == epoch
-
-    def test_nan_never_wins(self):
-        objective = keras_tuner.Objective("val_loss", "min")
-        curves = {"val_loss": [float("nan"), 2.0, float("nan")]}
-        assert score_history(curves, objective, "best")[0]["val_loss"] == 2.0
-        with pytest.raises(keras_tuner.errors.FailedTrialError, match="epoch 1"):
-            score_history(curves, objective, "last")
 
     def test_last_keeps_the_last_weights(self, tmp_path):
         tuner = make(tmp_path, score="last", max_trials=1)
@@ -143,42 +121,13 @@ class TestHonest:
         for record in records(tuner):
             assert [run["fold"] for run in record["runs"]] == [0, 1, 2, 3]
 
-    def test_folds_are_stratified_and_keep_groups(self):
-        fit = read_fit((X, Y), {})
-        groups = np.arange(40) // 4
-        seen = []
-        for fold in range(5):
-            part = split_folds(fit, 5, fold, None, seed=0)
-            assert abs(Y[part.validation_order].mean() - Y.mean()) < 0.1
-            part = split_folds(fit, 5, fold, groups, seed=0)
-            assert not set(groups[part.order]) & set(groups[part.validation_order])
-            seen.extend(part.validation_order)
-        assert sorted(seen) == list(range(40))
-
     def test_folds_refuse_validation_data(self, tmp_path):
         with pytest.raises(InputError, match="left out"):
             make(tmp_path, folds=3).search(X, Y, **FIT)
 
-    def test_pruning(self):
-        objective = keras_tuner.Objective("val_loss", "min")
-        earlier = [[3.0, 2.0, 1.0], [3.0, 2.5, 2.0], [4.0, 3.5, 3.0], [5.0, 4.0, 3.0]]
-        ends = {}
-        for rule in (None, "median", "halving"):
-            for name, curve in {"good": [2.0, 1.0], "bad": [6.0, 5.0]}.items():
-                pruning = Pruning(rule, objective, earlier)
-                pruning.set_params({"epochs": 9})
-                pruning.set_model(compiled())
-                for epoch, value in enumerate(curve):
-                    if pruning.epoch is None:
-                        pruning.on_epoch_end(epoch, {"val_loss": value})
-                ends[rule, name] = pruning.epoch
-        assert ends[None, "bad"] is None
-        assert ends["median", "good"] is ends["halving", "good"] is None
-        assert ends["median", "bad"] == ends["halving", "bad"] == 0
-
     def test_pruned_search_says_which(self, tmp_path):
         def build(hp):
-            return compiled(rate=hp.Choice("rate", [1e-9, 0.5, 0.4, 0.3, 0.2]))
+            return compiled(rate=hp.Choice("learning_rate", [1e-9, 0.5, 0.4, 0.3, 0.2]))
 
         tuner = make(tmp_path, build, kind=tuning.GridSearch, max_trials=5)
         assert tuner.remaining_trials == 5

@@ -1,10 +1,7 @@
-"""Trials in other processes: what is sent, what comes back, who dies."""
+"""The search loop, with an executor in this process: what comes back, who dies."""
 
-import os
 import pickle
-import signal
 import threading
-from pathlib import Path
 
 import keras
 import keras_tuner
@@ -13,8 +10,7 @@ import pytest
 
 from hornbook import tuning
 from hornbook.errors import InputError
-from hornbook.tuning.executors.driver import Died
-from hornbook.tuning.executors.protocol import pack, read_job, write_job
+from hornbook.tuning.executors.protocol import WorkerDied
 from hornbook.tuning.executors.worker import Worker
 
 RANDOM = np.random.default_rng(0)
@@ -41,7 +37,7 @@ def build(hp):
     layers = []
     if hp.Boolean("deep"):
         layers = [keras.layers.Dense(hp.Int("units", 2, 4)), Doubled()]
-    return compiled(hp.Float("rate", 1e-3, 1e-2, sampling="log"), *layers)
+    return compiled(hp.Float("learning_rate", 1e-3, 1e-2, sampling="log"), *layers)
 
 
 def make(folder, build=build, kind=tuning.RandomSearch, **arguments):
@@ -70,134 +66,19 @@ class Here:
         job = pickle.loads(pickle.dumps(job))
         self.worker, self.waiting = Worker(job), []
 
-    def send(self, place, *message):
-        self.sent.append((place, message[0]["trial_id"]))
-        self.waiting.append((place, len(self.sent) - 1, message))
+    def send(self, worker, *message):
+        self.sent.append((worker, message[0]["trial_id"]))
+        self.waiting.append((worker, len(self.sent) - 1, message))
 
     def receive(self):
-        place, number, message = self.waiting.pop(0)
+        worker, number, message = self.waiting.pop(0)
         if number in self.deaths:
-            return place, Died("was killed by the test")
+            return worker, WorkerDied("was killed by the test")
         message = pickle.loads(pickle.dumps(message))
-        return place, pickle.loads(pickle.dumps(self.worker.run(*message)))
+        return worker, pickle.loads(pickle.dumps(self.worker.run(*message)))
 
     def stop(self):
         self.worker = None
-
-
-class TestPool:
-    def test_one_worker_is_killed_and_the_table_is_as_in_process(
-        self, tmp_path, capsys
-    ):
-        here, driver = make(tmp_path / "here"), os.getpid()
-        here.search(X, Y, **FIT)
-        fuse = tmp_path / "fuse"
-        fuse.touch()
-
-        def deadly(hp):
-            if fuse.exists() and os.getpid() != driver:
-                fuse.unlink()
-                os.kill(os.getpid(), signal.SIGKILL)
-            return build(hp)
-
-        pool = tuning.Pool(2)
-        there = make(tmp_path / "there", deadly, executor=pool)
-        there.search(X, Y, **FIT)
-        assert table(there) == table(here)
-        assert "units" in {
-            name for values, _, _ in table(there).values() for name in values
-        }
-        assert "worker was killed by SIGKILL" in capsys.readouterr().out
-        assert not pool.processes
-        assert not Path(pool.folder).exists()
-        assert there.get_best_models()[0].count_params()
-
-    @pytest.mark.slow
-    def test_trial_that_kills_its_worker_fails_and_the_search_goes_on(
-        self, tmp_path, capsys
-    ):
-        driver = os.getpid()
-
-        def build(hp):
-            units = hp.Choice("units", [1, 2])
-            if units == 2 and os.getpid() != driver:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return compiled(0.01, keras.layers.Dense(units))
-
-        tuner = make(tmp_path, build, max_trials=2, executor=tuning.Pool(1, threads=1))
-        tuner.search(X, Y, **FIT)
-        statuses = {values["units"]: s for values, s, _ in table(tuner).values()}
-        assert statuses == {1: "COMPLETED", 2: "FAILED"}
-        assert "again: the trial has failed" in capsys.readouterr().out
-
-    def test_shares(self):
-        shares = tuning.Pool(4)._shares({"OMP_NUM_THREADS": "7"})
-        assert shares["OMP_NUM_THREADS"] == "7"
-        assert shares["TF_NUM_INTRAOP_THREADS"] == shares["NPROC"]
-        assert float(shares["XLA_PYTHON_CLIENT_MEM_FRACTION"]) == 0.225
-        shares = tuning.Pool(4, threads=2, gpu_share=0.5)._shares(shares)
-        assert shares["OMP_NUM_THREADS"] == "2"
-        assert float(shares["XLA_PYTHON_CLIENT_MEM_FRACTION"]) == 0.5
-
-    @pytest.mark.parametrize(
-        ("arguments", "message"),
-        [
-            ({"workers": 0}, "workers=0"),
-            ({"workers": 2, "threads": -1}, "threads=-1"),
-            ({"workers": 2, "gpu_share": 1.5}, "gpu_share=1.5"),
-        ],
-    )
-    def test_wrong_arguments(self, arguments, message):
-        with pytest.raises(InputError, match=message):
-            tuning.Pool(**arguments)
-
-    def test_what_is_no_executor(self, tmp_path):
-        with pytest.raises(InputError, match="executor='pool'"):
-            make(tmp_path, executor="pool")
-
-
-class TestJob:
-    def test_arrays_are_shared_and_may_be_written_to(self, tmp_path):
-        tuner, x, empty = make(tmp_path), X.copy(), np.zeros((0, 3))
-        path = tmp_path / "job"
-        write_job(pack(tuner, (x, empty), {"validation_data": (X, Y)}), path)
-        _, (one, nothing), kwargs = read_job(path).unpack()
-        _, (other, _), _ = read_job(path).unpack()
-        np.testing.assert_array_equal(one, x)
-        np.testing.assert_array_equal(kwargs["validation_data"][1], Y)
-        assert nothing.shape == (0, 3)
-        assert one.ctypes.data % 64 == 0
-        one[:] = 0
-        np.testing.assert_array_equal(other, x)
-        assert len(read_job(path).payload) < 50_000
-
-    def test_what_a_worker_could_not_import_is_sent_along(self, tmp_path):
-        job = pack(make(tmp_path), (), {})
-        assert b"hp.Boolean" not in job.payload  # It is code, not text.
-        assert b"Doubled" in job.payload
-        assert not any(b"test_pool" in str(entry).encode() for entry in job.path)
-
-    @pytest.mark.parametrize(
-        ("args", "kwargs", "name"),
-        [
-            ((X, threading.Lock()), {}, "argument 1 of `search`"),
-            ((X,), {"callbacks": [iter(X), (i for i in X)]}, "`callbacks` of `search`"),
-        ],
-    )
-    def test_what_cannot_be_sent_is_named(self, tmp_path, args, kwargs, name):
-        with pytest.raises(InputError, match=name):
-            pack(make(tmp_path), args, kwargs)
-
-    def test_build_that_cannot_be_sent_is_named(self, tmp_path):
-        lock = threading.Lock()
-
-        def build(hp):
-            with lock:
-                return compiled(hp.Float("rate", 0.1, 0.2))
-
-        tuner = make(tmp_path, build, executor=Here())
-        with pytest.raises(InputError, match="the hypermodel cannot be sent"):
-            tuner.search(X, Y, **FIT)
 
 
 class TestSearch:
@@ -283,11 +164,11 @@ class TestSearch:
         tuner = make(tmp_path, executor=executor)
         tuner.search(X, Y, **FIT)
         assert make(tmp_path).oracle.end_order == ["0", "1", "2", "3"]
-        assert [place for place, _ in executor.sent] == [0, 1, 0, 1]
+        assert [worker for worker, _ in executor.sent] == [0, 1, 0, 1]
 
     def test_sentences_of_workers_are_said_once(self, tmp_path, capsys):
         def build(hp):
-            model = compiled(hp.Float("rate", 1e-3, 1e-2))
+            model = compiled(hp.Float("learning_rate", 1e-3, 1e-2))
             model.run_eagerly = True
             return model
 
@@ -304,7 +185,7 @@ class TestSearch:
         statuses = [status for _, status, _ in table(tuner).values()]
         assert statuses.count("FAILED") == failed
         assert statuses.count("COMPLETED") == 4 - failed
-        assert "goes on in a new one" in capsys.readouterr().out
+        assert "goes on in a new worker" in capsys.readouterr().out
 
     def test_retries_are_those_of_keras_tuner(self, tmp_path):
         executor = Here([0, 1], workers=1)
@@ -329,10 +210,21 @@ class TestSearch:
         assert "RuntimeError: no two units" in capsys.readouterr().out
 
         def fatal(hp):
-            hp.Float("rate", 0.1, 0.2)
+            hp.Float("learning_rate", 0.1, 0.2)
             return compiled(0.1) if armed.exists() else None
 
         tuner = make(tmp_path / "fatal", fatal, executor=Here())
         armed.unlink()
         with pytest.raises(keras_tuner.errors.FatalTypeError, match="Keras model"):
+            tuner.search(X, Y, **FIT)
+
+    def test_build_that_cannot_be_sent_is_named(self, tmp_path):
+        lock = threading.Lock()
+
+        def build(hp):
+            with lock:
+                return compiled(hp.Float("learning_rate", 0.1, 0.2))
+
+        tuner = make(tmp_path, build, executor=Here())
+        with pytest.raises(InputError, match="the hypermodel cannot be sent"):
             tuner.search(X, Y, **FIT)

@@ -20,7 +20,7 @@ from hornbook.tuning.report.tensorboard import write_logs
 SPACE = [
     {
         "kind": "Float",
-        "name": "rate",
+        "name": "learning_rate",
         "min_value": 1e-4,
         "max_value": 1.0,
         "sampling": "log",
@@ -50,7 +50,7 @@ def score(values):
     """Of the rate above all, of the head a little, and of nothing else."""
     return (
         0.9
-        - 0.1 * abs(math.log10(values["rate"]) + 2)
+        - 0.1 * abs(math.log10(values["learning_rate"]) + 2)
         - 0.03 * (values["head"] == "maxout")
     )
 
@@ -111,7 +111,7 @@ def draw(count, seed=0):
     rng = np.random.default_rng(seed)
     for place in range(count):
         values = {
-            "rate": float(10 ** rng.uniform(-4, 0)),
+            "learning_rate": float(10 ** rng.uniform(-4, 0)),
             "head": ["<plain>", "maxout"][rng.integers(2)],
             "idle": float(rng.random()),
             "norm": bool(rng.integers(2)),
@@ -172,7 +172,9 @@ class TestRead:
 
         def build(hp):
             model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
-            model.compile(keras.optimizers.SGD(hp.Float("rate", 1e-3, 1e-1)), "mse")
+            model.compile(
+                keras.optimizers.SGD(hp.Float("learning_rate", 1e-3, 1e-1)), "mse"
+            )
             return model
 
         x = np.ones((8, 2), "float32")
@@ -197,12 +199,12 @@ class TestRead:
 class TestImportance:
     def test_table(self, search):
         names, table = encode(search.done, search.space)
-        assert names == ["rate", "head", "idle", "norm"]
+        assert names == ["learning_rate", "head", "idle", "norm"]
         for row, trial in zip(table, search.done, strict=True):
             values = trial.values
             head = ["<plain>", "maxout"].index(values["head"])
             expected = [
-                math.log10(values["rate"]),
+                math.log10(values["learning_rate"]),
                 head,
                 values["idle"],
                 values["norm"],
@@ -211,9 +213,9 @@ class TestImportance:
 
     def test_the_rate_matters_most_and_idle_does_not(self, search):
         found = rank_importance(search.done, search.space)
-        assert found.names[0] == "rate"
+        assert found.names[0] == "learning_rate"
         mean = dict(zip(found.names, found.mean, strict=True))
-        assert mean["rate"] > 5 * max(mean["idle"], mean["norm"])
+        assert mean["learning_rate"] > 5 * max(mean["idle"], mean["norm"])
         assert found.r2 > 0.5
 
     def test_against_shuffles_by_hand(self, search):
@@ -245,7 +247,7 @@ class TestImportance:
 
     def test_caution(self, search):
         few = rank_importance(search.done[:12], search.space)
-        assert "weak hint" in few.caution or "nothing can be said" in few.caution
+        assert "only a hint" in few.caution or "no importance" in few.caution
         assert "weak" not in rank_importance(search.done, search.space).caution
         assert rank_importance(search.done[:7], search.space) is None
 
@@ -256,19 +258,22 @@ class TestImportance:
             for t in search.done
         ]
         found = rank_importance(noise, search.space)
-        assert found.r2 < 0 and "nothing can be said" in found.caution
+        assert found.r2 < 0 and "no importance" in found.caution
 
     def test_inactive_is_a_value_of_its_own(self):
         space = {
             "kind": {"kind": "Choice", "config": {"values": ["a", "b"]}},
-            "rate": {"kind": "Float", "config": {"min_value": 1.0, "max_value": 2.0}},
+            "learning_rate": {
+                "kind": "Float",
+                "config": {"min_value": 1.0, "max_value": 2.0},
+            },
         }
         trials = [
-            Trial("0", 0, "COMPLETED", {"kind": "a", "rate": 1.5}, 0.0),
+            Trial("0", 0, "COMPLETED", {"kind": "a", "learning_rate": 1.5}, 0.0),
             Trial("1", 0, "COMPLETED", {"kind": "b"}, 1.0),
         ]
         names, table = encode(trials, space)
-        assert names == ["kind", "rate"]
+        assert names == ["kind", "learning_rate"]
         np.testing.assert_array_equal(table, [[0, 1.5], [1, np.nan]])
 
 
@@ -354,8 +359,8 @@ class TestPage:
         low, high = interval(best, "val_accuracy", 160)
         assert f"{best.score:.4f}</td><td>{low:.4f} to {high:.4f}" in page
         near = sum(low <= t.score <= high for t in search.ranked()[1:])
-        assert f"{near} others lie within that" in page
-        assert "picked from 40" in page
+        assert f"{near} others are within that interval" in page
+        assert "best of 40 trials" in page
         assert "the best epoch of its training, which is optimistic" in page
         assert "accuracy 0.875" in page and "trial 07" in page
         assert "1 of 42 trials failed" in page
@@ -367,7 +372,7 @@ class TestPage:
         assert re.search(
             r"warm: [^<]*</th><td>39</td><td>2.0 s</td><td>1 min 18 s", page
         )
-        assert f"{3600 * 40 / seconds:,.0f} trials an hour" in page
+        assert f"{3600 * 40 / seconds:,.0f} trials per hour and process" in page
         assert "hornbook tune --resume x" in page
 
     def test_what_the_doctor_says(self, tmp_path):
@@ -378,7 +383,7 @@ class TestPage:
         curves = [(falls, rises), (falls, rises), (broken, broken), ([-1.0], [-1.0])]
         trials = [
             (
-                {"rate": 0.1},
+                {"learning_rate": 0.1},
                 {"score": 0.9 - place / 10},
                 [run(0.9, curves={"loss": loss, "val_loss": val_loss})],
             )
@@ -391,8 +396,8 @@ class TestPage:
         assert "The curves say: <strong>overfits</strong>" in section
         assert section.count("in 10 epochs") == 1  # not by the finding once more
         assert "EarlyStopping(restore_best_weights=True)" in section
-        assert "Of all 3 trainings the curves say: overfits 2, diverged 1." in section
-        assert "no loss that can be read: 1." in section
+        assert "The curves of all 3 trainings say: overfits 2, diverged 1." in section
+        assert "without a loss that can be read: 1." in section
 
     def test_there_is_a_page_before_any_trial(self, tmp_path):
         write_project(tmp_path, [])
@@ -401,7 +406,11 @@ class TestPage:
         assert "data:image" not in text
 
     def test_one_trial_that_failed(self, tmp_path):
-        trial = ({"rate": 0.1}, {"status": "INVALID", "message": "E\nBoom."}, None)
+        trial = (
+            {"learning_rate": 0.1},
+            {"status": "INVALID", "message": "E\nBoom."},
+            None,
+        )
         write_project(tmp_path, [trial])
         text = write_page(tmp_path, tmp_path / "a.html").read_text(encoding="utf-8")
         assert "Boom." in text
@@ -413,14 +422,14 @@ class TestPage:
         ]
         write_project(tmp_path, trials, ABOUT | {"folds": 3, "score": ["mean", 2]})
         text = write_page(tmp_path, tmp_path / "a.html").read_text(encoding="utf-8")
-        assert "the mean over 3 trainings (3 folds), of each the mean over the" in text
+        assert "over 3 trainings (3 folds), for each of the mean over the" in text
         assert '<th scope="col">sd</th>' in text and "0.0200" in text
 
 
 def stages(folder):
     """Two stages, of which the first narrowed the rate."""
     change = {
-        "name": "rate",
+        "name": "learning_rate",
         "is_range": True,
         "old": [1e-4, 1.0],
         "new": [1e-3, 1e-1],
@@ -465,7 +474,7 @@ class TestPictures:
             assert axes.get_xlabel() == name
             places = [dot.get_offsets()[0] for dot in axes.collections[:40]]
             values = [trial.values[name] for trial in search.done]
-            if name in ("rate", "idle"):
+            if name in ("learning_rate", "idle"):
                 np.testing.assert_allclose([x for x, _ in places], values)
         assert figure.axes[0].get_xscale() == "log"
 
@@ -487,7 +496,7 @@ class TestPictures:
         axes = plots.draw_parallel(search).axes[0]
         best = axes.lines[39]
         values = search.ranked()[0].values
-        rate = (math.log10(values["rate"]) + 4) / 4
+        rate = (math.log10(values["learning_rate"]) + 4) / 4
         assert best.get_ydata()[0] == pytest.approx(rate)
         assert best.get_ydata()[2] == pytest.approx(values["idle"])
 
@@ -549,7 +558,7 @@ class TestTensorBoard:
         found = self.read(logs / trial.id).PluginTagToContent("hparams")
         content = found[metadata.SESSION_START_INFO_TAG]
         values = metadata.parse_session_start_info_plugin_data(content).hparams
-        assert values["rate"].number_value == trial.values["rate"]
+        assert values["learning_rate"].number_value == trial.values["learning_rate"]
         assert values["head"].string_value == trial.values["head"]
         assert values["norm"].bool_value == trial.values["norm"]
 
@@ -559,6 +568,6 @@ class TestTensorBoard:
         content = self.read(logs).PluginTagToContent("hparams")[metadata.EXPERIMENT_TAG]
         experiment = metadata.parse_experiment_plugin_data(content)
         infos = {info.name: info for info in experiment.hparam_infos}
-        assert infos["rate"].domain_interval.max_value == 1.0
+        assert infos["learning_rate"].domain_interval.max_value == 1.0
         assert len(infos["head"].domain_discrete) == 2
         assert experiment.metric_infos[0].name.tag == "val_accuracy"

@@ -1,6 +1,12 @@
-from hornbook.tuning import arm_rate
-from hornbook.tuning.arm_rate import ArmRate
+"""The learning rate of each way to fine-tune, searched with keras-tuner."""
+
+import runpy
+from pathlib import Path
+
 from hornbook.zoo.finetune.arms import ARMS
+
+STUDIES = Path(__file__).parents[2] / "studies"
+ArmRate = runpy.run_path(str(STUDIES / "arm_rate.py"))["ArmRate"]
 
 
 def search(folder):
@@ -24,7 +30,7 @@ def test_the_best_mean_wins_and_no_trial_is_run_twice(tmp_path, monkeypatch):
         seen.append((arm.rate, seed, dataset))
         return accuracy[arm.rate][seed]
 
-    monkeypatch.setattr(arm_rate.ArmRate, "_score", score)
+    monkeypatch.setattr(ArmRate, "_score", score)
     tuner = search(tmp_path)
     assert tuner.get_best_hyperparameters()[0]["rate"] == 2e-2
     assert {rate for rate, _, _ in seen} == set(accuracy)

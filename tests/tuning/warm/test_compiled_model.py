@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from hornbook.tuning.trials.runner import Runner
-from hornbook.tuning.warm.compiled_model import Engines, NotWarm
-from hornbook.tuning.warm.fit_arguments import Device, epoch_order, fit_epochs, read_fit
+from hornbook.tuning.warm.compiled_model import CompiledModelCache
+from hornbook.tuning.warm.fit_arguments import parse_fit_arguments
+from hornbook.tuning.warm.fit_loop import DeviceCache, epoch_order, fit
 
 COMPILES = keras.backend.backend() != "torch"
 RANDOM = np.random.default_rng(0)
@@ -35,8 +36,8 @@ def build(hp):
         ]
     )
     optimizer = keras.optimizers.AdamW(
-        hp.Float("rate", 1e-3, 1e-1, sampling="log"),
-        weight_decay=hp.Float("decay", 1e-4, 1e-1, sampling="log"),
+        hp.Float("learning_rate", 1e-3, 1e-1, sampling="log"),
+        weight_decay=hp.Float("weight_decay", 1e-4, 1e-1, sampling="log"),
         beta_1=hp.Float("beta", 0.7, 0.95),
     )
     smoothing = hp.Float("smoothing", 0.01, 0.2)
@@ -142,7 +143,7 @@ class TestWarm:
         )
         assert_equal(run, {"curves": history.history}, rtol=2e-4, atol=1e-5)
 
-    def test_value_that_must_be_known_compiles_anew_and_is_right(self):
+    def test_value_that_must_be_known_compiles_again_and_is_right(self):
         @keras.saving.register_keras_serializable(package="test_warm")
         class Rounded(keras.layers.Layer):
             def __init__(self, factor, **kwargs):
@@ -200,7 +201,7 @@ class TestWarm:
         for one, other in zip(warm, cold, strict=True):
             assert_equal(one, other, rtol=1e-6, atol=0)
 
-    def test_number_in_a_loss_function_is_warm(self):
+    def test_float_in_a_loss_function_is_warm(self):
         def build(hp):
             weight = hp.Float("weight", 0.1, 0.9)
 
@@ -221,7 +222,7 @@ class TestWarm:
     def test_schedule_is_warm(self):
         def build(hp):
             model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(1)])
-            rate = hp.Float("rate", 1e-3, 1e-1)
+            rate = hp.Float("learning_rate", 1e-3, 1e-1)
             schedule = keras.optimizers.schedules.CosineDecay(rate, 12)
             model.compile(keras.optimizers.SGD(schedule, momentum=0.9), "mse")
             return model
@@ -245,7 +246,7 @@ class TestCallbacks:
         assert run["curves"]["learning_rate"] == [pytest.approx(0.1)] * 2
         assert run["stopped_early"]
 
-    def test_callback_that_changes_the_model_spoils_its_engine_only(self):
+    def test_callback_that_changes_the_model_spoils_its_compiled_model_only(self):
         class Regularize(keras.callbacks.Callback):
             def on_epoch_begin(self, epoch, logs=None):
                 if epoch == 1:
@@ -262,51 +263,12 @@ class TestCallbacks:
         assert_equal(before, runner.train(hp, 0, X, Y, **FIT), rtol=0, atol=0)
 
 
-class TestPlain:
-    @pytest.mark.parametrize(
-        ("change", "reason"),
-        [
-            ({"steps_per_epoch": 2}, "steps_per_epoch"),
-            ({"callbacks": [keras.callbacks.TerminateOnNaN()]}, "TerminateOnNaN"),
-        ],
-    )
-    def test_what_cannot_be_warm_is_plain_and_says_so_once(self, change, reason):
-        runner, said = make_runner()
-        hp = draw(build, 3, units=8)
-        for _ in range(2):
-            run = runner.train(hp, 0, X, Y, **FIT | change)
-            assert run["how"] == "plain"
-            assert reason in run["why_plain"]
-        [sentence] = said
-        assert reason in sentence
-
-    def test_data_that_are_not_in_memory(self):
-        with pytest.raises(NotWarm, match="float"):
-            read_fit((X.tolist(), Y), {})
-
-
-class TestArguments:
-    def test_class_weight_and_split_are_those_of_fit(self):
-        fit = read_fit((X, Y), {"validation_split": 0.3, "class_weight": {1: 3.0}})
-        _, _, weight = fit.data
-        np.testing.assert_array_equal(weight, np.where(Y[:, 0] == 1, 3.0, 1.0))
-        assert len(fit.order) == 49
-        np.testing.assert_array_equal(fit.validation_order, np.arange(49, 70))
-
-    def test_order_is_a_function_of_seed_and_epoch(self):
-        one = epoch_order(np.arange(9), True, 3, 1)
-        np.testing.assert_array_equal(one, epoch_order(np.arange(9), True, 3, 1))
-        assert sorted(one) == list(range(9))
-        assert (one != epoch_order(np.arange(9), True, 3, 2)).any()
-        np.testing.assert_array_equal(
-            epoch_order(np.arange(9), False, 3, 1), np.arange(9)
-        )
-
-    def test_few_engines_are_kept(self):
-        engines = Engines(print, most=1)
+class TestCache:
+    def test_few_compiled_models_are_kept(self):
+        cache = CompiledModelCache(print, size=1)
         for units in (4, 8):
             model = build(draw(build, 1, units=units))
-            fit = read_fit((X, Y), {"epochs": 1, "verbose": 0})
-            engine, _ = engines.find(model, fit.batch)
-            fit_epochs(engine, fit, Device(), 0)
-        assert len(engines.engines) == (1 if COMPILES else 0)
+            arguments = parse_fit_arguments((X, Y), {"epochs": 1, "verbose": 0})
+            compiled, _ = cache.find(model, arguments.first_batch)
+            fit(compiled, arguments, DeviceCache(), 0)
+        assert len(cache.models) == (1 if COMPILES else 0)

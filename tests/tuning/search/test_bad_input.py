@@ -13,7 +13,7 @@ import pytest
 from hornbook import tuning
 from hornbook.errors import InputError
 from hornbook.resource_errors import DiskFull
-from hornbook.tuning.search.tuner import FatalDiskFull
+from hornbook.tuning.search.keras_tuner_support import FatalDiskFull
 
 RANDOM = np.random.default_rng(0)
 X = RANDOM.normal(size=(40, 4)).astype("float32")
@@ -29,7 +29,7 @@ def compiled(*layers, rate=0.01):
 
 
 def build(hp):
-    return compiled(rate=hp.Float("rate", 1e-3, 1e-1, sampling="log"))
+    return compiled(rate=hp.Float("learning_rate", 1e-3, 1e-1, sampling="log"))
 
 
 def make(folder, build=build, kind=tuning.RandomSearch, **arguments):
@@ -56,9 +56,9 @@ class TestBuildThatRaises:
         assert statuses(tuner) == ["COMPLETED"] * 3 + ["FAILED"]
         assert "RuntimeError: no two units" in capsys.readouterr().out
 
-    def test_three_in_a_row_end_it_loudly_and_it_goes_on_when_mended(self, tmp_path):
+    def test_three_in_a_row_end_it_loudly_and_it_goes_on_when_corrected(self, tmp_path):
         def build(hp):
-            rate = hp.Float("rate", 1e-3, 1e-2)
+            rate = hp.Float("learning_rate", 1e-3, 1e-2)
             if broken:
                 raise RuntimeError("never")
             return compiled(rate=rate)
@@ -75,7 +75,7 @@ class TestBuildThatRaises:
 
     def test_what_is_no_model_ends_it(self, tmp_path):
         def build(hp):
-            hp.Float("rate", 1e-3, 1e-2)
+            hp.Float("learning_rate", 1e-3, 1e-2)
             return "model"
 
         with pytest.raises(keras_tuner.errors.FatalTypeError, match="'model'"):
@@ -103,7 +103,7 @@ class TestMemory:
 class TestNaN:
     def test_fails_the_trial_and_says_so(self, tmp_path, capsys):
         def build(hp):
-            return compiled(rate=hp.Choice("rate", [0.01, float("inf")]))
+            return compiled(rate=hp.Choice("learning_rate", [0.01, float("inf")]))
 
         tuner = make(tmp_path, build, max_trials=2)
         tuner.search(X, Y, **FIT)
@@ -147,7 +147,9 @@ class TestDisk:
     @pytest.mark.parametrize("pages", [12, 20, 40, 60])
     def test_full_disk_ends_the_search_which_then_goes_on(self, tmp_path, pages):
         def build(hp):
-            return compiled(keras.layers.Dense(200), rate=hp.Float("rate", 1e-3, 1e-2))
+            return compiled(
+                keras.layers.Dense(200), rate=hp.Float("learning_rate", 1e-3, 1e-2)
+            )
 
         whole = make(tmp_path / "whole", build, max_trials=8)
         whole.search(X, Y, **FIT)
@@ -173,7 +175,9 @@ class TestDisk:
 class TestSpace:
     def test_small_space_is_searched_whole_and_said(self, tmp_path, capsys):
         def build(hp):
-            return compiled(rate=hp.Choice("rate", [i / 100 for i in range(1, 9)]))
+            return compiled(
+                rate=hp.Choice("learning_rate", [i / 100 for i in range(1, 9)])
+            )
 
         tuner = make(tmp_path, build, max_trials=20)
         tuner.search(X, Y, epochs=1, validation_data=(X, Y), verbose=0)
@@ -216,7 +220,7 @@ class TestFolder:
         make(tmp_path).search(X, Y, **FIT)
         path = tmp_path / "p" / name
         path.write_text(path.read_text()[:50])
-        with pytest.raises(InputError, match="cut short") as error:
+        with pytest.raises(InputError, match="truncated") as error:
             make(tmp_path)
         assert path.name in str(error.value)
 
@@ -239,15 +243,15 @@ class TestArguments:
 
     def test_chief_and_workers_are_refused(self, tmp_path, monkeypatch):
         monkeypatch.setenv("KERASTUNER_ORACLE_IP", "127.0.0.1")
-        with pytest.raises(InputError, match=r"KERASTUNER_ORACLE_IP.*Pool"):
+        with pytest.raises(InputError, match=r"(?s)KERASTUNER_ORACLE_IP.*Pool"):
             make(tmp_path)
 
 
-def test_a_value_that_is_only_tried_for_its_place_fails_no_trial(tmp_path):
+def test_a_value_that_is_only_built_to_compare_fails_no_trial(tmp_path):
     """To see what varies, a model is built with values that nobody proposed."""
 
     def build(hp):
-        rate = hp.Choice("rate", [0.01, 0.02])
+        rate = hp.Choice("learning_rate", [0.01, 0.02])
         if rate == 0.02:
             raise ValueError("0.02 is too much")
         return compiled(rate=rate)
@@ -255,7 +259,7 @@ def test_a_value_that_is_only_tried_for_its_place_fails_no_trial(tmp_path):
     tuner = make(tmp_path, build, tuning.GridSearch)
     tuner.search(X, Y, **FIT)
     ended = {
-        trial.hyperparameters.get("rate"): trial.status
+        trial.hyperparameters.get("learning_rate"): trial.status
         for trial in tuner.oracle.trials.values()
     }
     assert ended == {0.01: "COMPLETED", 0.02: "FAILED"}

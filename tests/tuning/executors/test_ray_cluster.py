@@ -10,7 +10,7 @@ import pytest
 
 from hornbook import tuning
 from hornbook.errors import InputError
-from hornbook.tuning.executors.protocol import pack
+from hornbook.tuning.executors.packing import pack
 
 RANDOM = np.random.default_rng(0)
 X = RANDOM.normal(size=(40, 4)).astype("float32")
@@ -22,7 +22,7 @@ def build(hp):
     if hp.Boolean("deep"):
         layers = [keras.layers.Dense(hp.Int("units", 2, 4))]
     model = keras.Sequential([keras.Input((4,)), *layers, keras.layers.Dense(1)])
-    model.compile(keras.optimizers.SGD(hp.Float("rate", 1e-3, 1e-2)), "mse")
+    model.compile(keras.optimizers.SGD(hp.Float("learning_rate", 1e-3, 1e-2)), "mse")
     return model
 
 
