@@ -141,11 +141,11 @@ def compare(train, test, backbone, *, seed=0, skip_unreadable=False, progress=No
                     measures, features, chosen, strict=True
                 )
             ),
-            names=[*measures[0], *embedded],
+            feature_names=[*measures[0], *embedded],
             train_predictions=guesses and guesses[0],
             test_predictions=guesses and guesses[1],
-            classes=guesses and classes,
-            permutations=99,
+            class_names=guesses and classes,
+            n_permutations=99,
             alpha=ALPHA,
             seed=seed,
         )
