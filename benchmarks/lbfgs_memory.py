@@ -52,7 +52,7 @@ def peak(examples, chunk_size):
     )
     model.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     before = megabytes("VmRSS")
-    fit_lbfgs(model, x, y, iterations=3, chunk_size=chunk_size, verbose=0)
+    fit_lbfgs(model, x, y, max_iter=3, chunk_size=chunk_size, verbose=0)
     return megabytes("VmHWM") - before
 
 

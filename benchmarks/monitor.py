@@ -114,7 +114,7 @@ def compare(rounds):
         for turn in range(rounds + 1):
             sides = {
                 "without": [],
-                "with": [TrainingMonitor(folder, probe, every=HALF)],
+                "with": [TrainingMonitor(folder, probe, update_freq=HALF)],
             }
             for name in sorted(sides, reverse=turn % 2):
                 took = timed(model, batches, *sides[name])
@@ -156,7 +156,7 @@ def memory():
             held.append(pages * os.sysconf("SC_PAGE_SIZE") / 2**20)
 
     with tempfile.TemporaryDirectory() as folder:
-        monitor = TrainingMonitor(folder, LayerProbe(x, y), every=1)
+        monitor = TrainingMonitor(folder, LayerProbe(x, y), update_freq=1)
         model.fit(
             *(x, y), batch_size=8, epochs=100, verbose=0, callbacks=[monitor, Held()]
         )

@@ -87,7 +87,7 @@ def train(seed, number, epochs, cycles=1, start=None):
     if start is not None:
         model.set_weights(start.get_weights())
     steps = STEPS * epochs // cycles
-    batches = SeededBatches(x, y, BATCH, seed=number, steps=steps)
+    batches = SeededBatches(x, y, BATCH, seed=number, steps_per_epoch=steps)
     snapshots = SnapshotEnsemble(cycles, RATE)
     arguments = {"epochs": cycles, "callbacks": [snapshots]}
     model.fit(batches, shuffle=False, verbose=0, **arguments)

@@ -76,7 +76,7 @@ def lbfgs(seed):
         make_model(seed),
         x,
         y,
-        iterations=EVALUATIONS[-1],
+        max_iter=EVALUATIONS[-1],
         chunk_size=len(x),
         validation_data=(test_x, test_y),
         ftol=0,

@@ -91,7 +91,12 @@ def pretrain(tag, epochs, steps_per_epoch=None, seed=SEED, architecture="glyphne
 
     held_images = centre_crops(held_images, CROP)
     batches = SeededBatches(
-        images, labels, BATCH_SIZE, seed, transform=transform, steps=steps_per_epoch
+        images,
+        labels,
+        BATCH_SIZE,
+        seed,
+        transform=transform,
+        steps_per_epoch=steps_per_epoch,
     )
 
     backbone = build_native(architecture, (CROP, CROP, channels))

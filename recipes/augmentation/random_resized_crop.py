@@ -32,7 +32,7 @@ class RandomResizedCrop(keras.layers.Layer):
     own. The filter sees what is in the box only, as if it were cut out first.
 
     In inference, as is usual, the image is resized so that the crop takes
-    `crop_fraction` of the side that binds, and cropped at the centre: for 224 × 224
+    `crop_pct` of the side that binds, and cropped at the centre: for 224 × 224
     and 0.875 that is a short side of 256.
 
     Both are one resampling by a triangle filter (bilinear, as wide as the shrinking
@@ -50,7 +50,7 @@ class RandomResizedCrop(keras.layers.Layer):
         width: Int. Width of the result.
         scale: Two numbers in (0, 1], the lowest and highest fraction of the area.
         ratio: Two positive numbers, the lowest and highest ratio of width to height.
-        crop_fraction: Float in (0, 1]. How much of the image is seen in inference.
+        crop_pct: Float in (0, 1]. How much of the image is seen in inference.
         seed: Int or `None`. Of the boxes.
         **kwargs: The arguments of every Keras layer, such as `name` and `dtype`.
 
@@ -81,7 +81,7 @@ class RandomResizedCrop(keras.layers.Layer):
         width,
         scale=(0.08, 1.0),
         ratio=(3 / 4, 4 / 3),
-        crop_fraction=0.875,
+        crop_pct=0.875,
         seed=None,
         **kwargs,
     ):
@@ -97,10 +97,9 @@ class RandomResizedCrop(keras.layers.Layer):
                     f"`{name}` must be two numbers above 0 and up to {most}, the lower "
                     f"first. Received: {name}={pair}"
                 )
-        if not 0 < crop_fraction <= 1:
+        if not 0 < crop_pct <= 1:
             raise ValueError(
-                "`crop_fraction` must be above 0 and up to 1. "
-                f"Received: crop_fraction={crop_fraction}"
+                f"`crop_pct` must be above 0 and up to 1. Received: crop_pct={crop_pct}"
             )
         if keras.config.image_data_format() != "channels_last":
             raise ValueError(
@@ -111,7 +110,7 @@ class RandomResizedCrop(keras.layers.Layer):
         self.width = width
         self.scale = tuple(scale)
         self.ratio = tuple(ratio)
-        self.crop_fraction = crop_fraction
+        self.crop_pct = crop_pct
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
 
@@ -167,7 +166,7 @@ class RandomResizedCrop(keras.layers.Layer):
         ones = ops.ones((batch, 1), "float32")
         image_height = ones * ops.cast(image_height, "float32")
         image_width = ones * ops.cast(image_width, "float32")
-        pixel = self.crop_fraction * ops.minimum(
+        pixel = self.crop_pct * ops.minimum(
             image_height / self.height, image_width / self.width
         )
         height, width = pixel * self.height, pixel * self.width
@@ -197,7 +196,7 @@ class RandomResizedCrop(keras.layers.Layer):
             "width": self.width,
             "scale": self.scale,
             "ratio": self.ratio,
-            "crop_fraction": self.crop_fraction,
+            "crop_pct": self.crop_pct,
             "seed": self.seed,
         }
 

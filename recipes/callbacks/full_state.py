@@ -54,7 +54,7 @@ class FullState(keras.callbacks.Callback):
     kill at any moment leaves a valid state.
 
     Args:
-        directory: Folder for the state of this one training. Delete it to start
+        backup_dir: Folder for the state of this one training. Delete it to start
             afresh.
         data: Data with a method `set_epoch(epoch)`, to be called as each epoch begins.
 
@@ -82,13 +82,13 @@ class FullState(keras.callbacks.Callback):
     (2, [0, 1, 2])
     """
 
-    def __init__(self, directory, data=None):
+    def __init__(self, backup_dir, data=None):
         super().__init__()
         if data is not None and not hasattr(data, "set_epoch"):
             raise ValueError(
                 f"`data` must have a method `set_epoch`. Received: data={data}"
             )
-        self.directory = pathlib.Path(directory)
+        self.backup_dir = pathlib.Path(backup_dir)
         self.data = data
         self.resumed_epoch = None
 
@@ -101,7 +101,7 @@ class FullState(keras.callbacks.Callback):
             )
         self._find_others()
         self.resumed_epoch = self._history = None
-        if (self.directory / "latest").exists():
+        if (self.backup_dir / "latest").exists():
             self._restore(*self._read())
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -181,35 +181,35 @@ class FullState(keras.callbacks.Callback):
         ]
 
     def _publish(self, state, arrays):
-        path = self.directory / f"epoch-{state['epoch']:05d}.npz"
-        self.directory.mkdir(parents=True, exist_ok=True)
+        path = self.backup_dir / f"epoch-{state['epoch']:05d}.npz"
+        self.backup_dir.mkdir(parents=True, exist_ok=True)
         with _durable(path) as file:
             text = np.frombuffer(json.dumps(state).encode(), "uint8")
             np.savez(file, state=text, **arrays)
-        with _durable(self.directory / "latest.new") as file:
+        with _durable(self.backup_dir / "latest.new") as file:
             # As `sha256sum` does, so that `sha256sum --check latest` works.
             file.write(f"{_sha256(path)}  {path.name}\n".encode())
-        os.replace(self.directory / "latest.new", self.directory / "latest")
+        os.replace(self.backup_dir / "latest.new", self.backup_dir / "latest")
         if os.name == "posix":  # Elsewhere a folder cannot be opened.
-            folder = os.open(self.directory, os.O_RDONLY)
+            folder = os.open(self.backup_dir, os.O_RDONLY)
             os.fsync(folder)
             os.close(folder)
         self._remove_all_but(path)
 
     def _remove_all_but(self, path):
-        for other in self.directory.glob("epoch-*.npz"):
+        for other in self.backup_dir.glob("epoch-*.npz"):
             if other != path:
                 other.unlink()
 
     def _read(self):
-        latest = self.directory / "latest"
+        latest = self.backup_dir / "latest"
         match = re.fullmatch(rb"(\w{64})  (epoch-\d+\.npz)\n", latest.read_bytes())
-        path = self.directory / match[2].decode() if match else latest
+        path = self.backup_dir / match[2].decode() if match else latest
         if not (match and path.is_file() and _sha256(path) == match[1].decode()):
             raise ValueError(
                 f"The saved state is damaged: `{path}` is missing or has changed. Put "
-                f"back a good copy of it, or delete `{self.directory}` to start "
-                f"afresh. Received: directory={self.directory}"
+                f"back a good copy of it, or delete `{self.backup_dir}` to start "
+                f"afresh. Received: backup_dir={self.backup_dir}"
             )
         self._remove_all_but(path)
         with np.load(path) as file:
@@ -222,7 +222,7 @@ class FullState(keras.callbacks.Callback):
         for saved, here in itertools.zip_longest(state["signature"], self._signature()):
             if saved != here:
                 raise ValueError(
-                    f"`{self.directory}` holds the state of another training: it has "
+                    f"`{self.backup_dir}` holds the state of another training: it has "
                     f"{saved} where this one has {here}. Run the one that saved it, "
                     f"or delete it to start afresh. Received: model={self.model}"
                 )

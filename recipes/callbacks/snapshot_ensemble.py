@@ -30,7 +30,7 @@ class SnapshotEnsemble(keras.callbacks.Callback):
     Stopped early, it has fewer.
 
     Args:
-        members: Int. Number of cycles and of models. The `epochs` of `fit` must be a
+        num_cycles: Int. Number of cycles and of models. The `epochs` of `fit` must be a
             multiple.
         learning_rate: Positive float. The rate at the start of each cycle; the paper
             has 0.1 to 0.2 for SGD, higher than usual, so that cycles end apart.
@@ -41,7 +41,7 @@ class SnapshotEnsemble(keras.callbacks.Callback):
 
     Raises:
         ValueError: If an argument is out of range, `epochs` is not a multiple of
-            `members`, or Keras does not know the number of steps in an epoch.
+            `num_cycles`, or Keras does not know the number of steps in an epoch.
         TypeError: If the optimizer's rate is a schedule.
 
     Example:
@@ -55,27 +55,28 @@ class SnapshotEnsemble(keras.callbacks.Callback):
     [2, 2, 2]
     """
 
-    def __init__(self, members, learning_rate):
+    def __init__(self, num_cycles, learning_rate):
         super().__init__()
-        if not isinstance(members, int) or members < 1:
+        if not isinstance(num_cycles, int) or num_cycles < 1:
             raise ValueError(
-                f"`members` must be a positive integer. Received: members={members}"
+                "`num_cycles` must be a positive integer. "
+                f"Received: num_cycles={num_cycles}"
             )
         if not 0 < learning_rate < math.inf:
             raise ValueError(
                 "`learning_rate` must be a positive number. "
                 f"Received: learning_rate={learning_rate}"
             )
-        self.members = members
+        self.num_cycles = num_cycles
         self.learning_rate = learning_rate
         self.snapshots = []
 
     def on_train_begin(self, logs=None):
         """Begins anew, unless there is something to be refused."""
         epochs, steps = self.params["epochs"], self.params["steps"]
-        if epochs % self.members:
+        if epochs % self.num_cycles:
             raise ValueError(
-                f"`epochs` must be a multiple of the {self.members} members. "
+                f"`epochs` must be a multiple of the {self.num_cycles} cycles. "
                 f"Received: epochs={epochs}"
             )
         if steps is None:
@@ -85,7 +86,7 @@ class SnapshotEnsemble(keras.callbacks.Callback):
             )
         self.model.optimizer.learning_rate = self.learning_rate  # refuses schedules
         self.snapshots = []
-        self._epochs = epochs // self.members  # in a cycle
+        self._epochs = epochs // self.num_cycles  # in a cycle
         self._steps = self._epochs * steps
 
     def on_epoch_begin(self, epoch, logs=None):

@@ -27,7 +27,7 @@ COLUMNS = (
 
 
 class TrainingMonitor(keras.callbacks.Callback):
-    """Measures each layer every `every` steps, and writes a tidy table.
+    """Measures each layer every `update_freq` steps, and writes a tidy table.
 
     A row is a layer at a step. Its `weight_norm` and the probe's figures are those of
     the weights before the step; `update_ratio` is what the step then does to them.
@@ -51,12 +51,12 @@ class TrainingMonitor(keras.callbacks.Callback):
     `rows` at most 100 measurements. When there are more, every other one is dropped.
 
     Args:
-        directory: Folder for `monitor.csv`. If it has one of a run that is resumed,
+        log_dir: Folder for `monitor.csv`. If it has one of a run that is resumed,
             rows from the present step on are replaced; if of another, all are.
         probe: A `LayerProbe`, or any function from the model to a dict of figures by
             layer's path, with the figures' names as its attribute `FIGURES`. Keras
             shows callbacks no data, so without a probe only updates are measured.
-        every: Integer, steps from one measurement to the next.
+        update_freq: Integer, steps from one measurement to the next.
         parquet: Whether to write `monitor.parquet` too, when training ends.
         tensorboard: Whether to write TensorBoard's scalars into the folder too, with
             the package `tensorboard`, on any backend.
@@ -65,7 +65,7 @@ class TrainingMonitor(keras.callbacks.Callback):
         rows: The table in memory, a list of dicts, with `None` for what is empty.
 
     Raises:
-        ValueError: If `every` is below 1, or the probe has no `FIGURES`.
+        ValueError: If `update_freq` is below 1, or the probe has no `FIGURES`.
         ImportError: If what writes Parquet or TensorBoard's files is not installed.
 
     Example:
@@ -75,18 +75,20 @@ class TrainingMonitor(keras.callbacks.Callback):
     >>> model = keras.Sequential([keras.Input((1,)), dense])
     >>> model.compile(keras.optimizers.SGD(0.1), loss=lambda y, y_pred: y_pred)
     >>> with tempfile.TemporaryDirectory() as directory:
-    ...     monitor = TrainingMonitor(directory, every=1)
+    ...     monitor = TrainingMonitor(directory, update_freq=1)
     ...     history = model.fit(x, y, verbose=0, callbacks=[monitor])
     >>> f"{monitor.rows[0]['update_ratio']:.3f}"
     '0.100'
     """
 
     def __init__(
-        self, directory, probe=None, every=50, parquet=False, tensorboard=False
+        self, log_dir, probe=None, update_freq=50, parquet=False, tensorboard=False
     ):
         super().__init__()
-        if every < 1:
-            raise ValueError(f"`every` must be 1 or more. Received: every={every}")
+        if update_freq < 1:
+            raise ValueError(
+                f"`update_freq` must be 1 or more. Received: update_freq={update_freq}"
+            )
         if probe is not None and not hasattr(probe, "FIGURES"):
             raise ValueError(
                 "`probe` must be a `LayerProbe(x, y)`, or another function with an "
@@ -97,8 +99,8 @@ class TrainingMonitor(keras.callbacks.Callback):
                 raise ImportError(
                     f"`pip install {package}`, or leave it out. Received: True"
                 )
-        self.directory = pathlib.Path(directory)
-        self.probe, self.every = probe, every
+        self.log_dir = pathlib.Path(log_dir)
+        self.probe, self.update_freq = probe, update_freq
         self.parquet, self.tensorboard = parquet, tensorboard
         self.rows = []
 
@@ -115,7 +117,7 @@ class TrainingMonitor(keras.callbacks.Callback):
         self._begun = batch
         if self._step >= self._next:
             self._finish()
-            self._next = self._step + self.every
+            self._next = self._step + self.update_freq
             figures = self.probe(self.model) if self.probe is not None else {}
             self._pending = (self._step, self._epoch, figures, self._weights())
 
@@ -142,16 +144,16 @@ class TrainingMonitor(keras.callbacks.Callback):
             import pyarrow.parquet
 
             options = pyarrow.csv.ConvertOptions(strings_can_be_null=True)
-            path = self.directory / "monitor.csv"
+            path = self.log_dir / "monitor.csv"
             table = pyarrow.csv.read_csv(path, convert_options=options)
-            pyarrow.parquet.write_table(table, self.directory / "monitor.parquet")
+            pyarrow.parquet.write_table(table, self.log_dir / "monitor.parquet")
 
     def _start(self):
         """Opens the files. Of an interrupted run keeps the rows before this step."""
         optimizer = getattr(self.model, "optimizer", None)
         self._step = int(getattr(optimizer, "iterations", 0))
-        self.directory.mkdir(parents=True, exist_ok=True)
-        path, kept = self.directory / "monitor.csv", []
+        self.log_dir.mkdir(parents=True, exist_ok=True)
+        path, kept = self.log_dir / "monitor.csv", []
         columns = [*COLUMNS, *(self.probe.FIGURES if self.probe is not None else ())]
         if self._step and path.exists():
             with open(path, newline="", encoding="utf-8") as file:
@@ -165,7 +167,7 @@ class TrainingMonitor(keras.callbacks.Callback):
         if self.tensorboard:
             from tensorboard.summary import Writer
 
-            self._writer = Writer(str(self.directory))
+            self._writer = Writer(str(self.log_dir))
 
     def _weights(self):
         # Copies, on the host: JAX gives the step the memory of the variables.

@@ -63,7 +63,7 @@ class ShiftReport:
         alpha: The level of each of the two tests.
         auc: The chance that a test example gets the higher score of a random pair,
             out of fold: 0.5 where the classifier learned nothing.
-        p_value: Of `auc`, by permutation; at least `1 / (permutations + 1)`.
+        p_value: Of `auc`, by permutation; at least `1 / (n_permutations + 1)`.
         features: The features, those that differ most first. Each has a `name`, an
             `effect` (difference of the means in pooled standard deviations, above 0
             where the test is higher), a `spread` (ratio of the standard deviations,
@@ -142,12 +142,12 @@ def detect_shift(
     train,
     test,
     *,
-    names=None,
+    feature_names=None,
     train_predictions=None,
     test_predictions=None,
-    classes=None,
+    class_names=None,
     classifier="logistic",
-    permutations=100,
+    n_permutations=100,
     alpha=0.05,
     seed=0,
 ):
@@ -161,14 +161,14 @@ def detect_shift(
     Args:
         train: Array `(train, ...)` of features, pixels or embeddings.
         test: Array `(test, ...)` of the same. Its labels are not needed.
-        names: Names of the features. By default the index, such as `x[3, 4]`.
+        feature_names: Names of the features. By default the index, such as `x[3, 4]`.
         train_predictions: What a model says of training examples that it was not
             trained on: probabilities `(examples, classes)` or class ids `(examples,)`.
         test_predictions: The same model's predictions for the test examples.
-        classes: Names of the classes. By default their ids.
+        class_names: Names of the classes. By default their ids.
         classifier: `"logistic"`, which finds shifts of means, or `"boosting"` (small
             trees), which finds any and wants more examples.
-        permutations: How often to shuffle.
+        n_permutations: How often to shuffle.
         alpha: Level at which each of the two tests speaks of a shift.
         seed: Of the folds and the permutations.
 
@@ -186,7 +186,7 @@ def detect_shift(
     >>> rng = np.random.default_rng(0)
     >>> train, test = rng.normal(size=(200, 3)), rng.normal(size=(300, 3))
     >>> test[:, 1] += 1
-    >>> report = detect_shift(train, test, names=["a", "b", "c"])
+    >>> report = detect_shift(train, test, feature_names=["a", "b", "c"])
     >>> report.inputs_shifted, [each.name for each in report.moved_features]
     (True, ['b'])
     >>> print(str(report).split(" (")[0])
@@ -194,23 +194,23 @@ def detect_shift(
     """
     from sklearn.model_selection import StratifiedKFold
 
-    if not 0 < alpha < 1 or permutations < 1 / alpha - 1:
+    if not 0 < alpha < 1 or n_permutations < 1 / alpha - 1:
         raise ValueError(
             "`alpha` must be between 0 and 1, and so many permutations are needed that "
-            "1 / (permutations + 1) is not above it. "
-            f"Received: alpha={alpha}, permutations={permutations}"
+            "1 / (n_permutations + 1) is not above it. "
+            f"Received: alpha={alpha}, n_permutations={n_permutations}"
         )
     model = _classifier(classifier)
-    x, names = _both(train, test, names)
+    x, names = _both(train, test, feature_names)
     is_test = np.repeat([False, True], [len(train), len(test)])
-    told = _class_mix(train_predictions, test_predictions, classes, seed)
+    told = _class_mix(train_predictions, test_predictions, class_names, seed)
 
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
     auc, scores = _tell_apart(model, x, is_test, folds)
     rng = np.random.default_rng(seed)
     by_luck = [
         _tell_apart(model, x, rng.permutation(is_test), folds)[0]
-        for _ in range(permutations)
+        for _ in range(n_permutations)
     ]
     as_good = sum(each >= auc for each in by_luck)
     direction = None
@@ -221,7 +221,7 @@ def detect_shift(
         counts=(len(train), len(test)),
         alpha=alpha,
         auc=float(auc),
-        p_value=float((1 + as_good) / (1 + permutations)),
+        p_value=float((1 + as_good) / (1 + n_permutations)),
         features=_features(x[~is_test], x[is_test], names),
         direction=direction,
         train_scores=scores[~is_test],
@@ -273,7 +273,7 @@ def _both(train, test, names):
     names = list(map(str, indices if names is None else names))
     if len(names) != x.shape[1]:
         raise ValueError(
-            f"`names` must have one for each of {x.shape[1]} features. "
+            f"`feature_names` must have one for each of {x.shape[1]} features. "
             f"Received: {len(names)} names"
         )
     # Not by the deviation, which is not exactly 0 for a constant such as 0.1.
@@ -346,7 +346,7 @@ def _class_mix(train, test, names, seed):
     names = list(range(count)) if names is None else names
     if len(widths) > 1 or min(map(min, ids)) < 0 or len(names) != count:
         raise ValueError(
-            "Both predictions must be of the same classes, which `classes` names. "
+            "Both predictions must be of the same classes, which `class_names` names. "
             f"Received: ids from {min(map(min, ids))} to {max(map(max, ids))}, "
             f"{sorted(widths)} columns, {len(names)} names"
         )

@@ -24,11 +24,11 @@ class SeededBatches(keras.utils.PyDataset):
     give epochs of 30 batches of 32.
 
     Give it to `fit` with `shuffle=False`, since `shuffle=True` shuffles the batches
-    once more, and without `steps_per_epoch`, which cuts epochs elsewhere. Something
-    has to say which epoch it is: a callback that calls `set_epoch` at each epoch's
-    begin, as `FullState` does, or else the end of each epoch moves on to the next.
-    Keras ends one epoch before it begins the first, so that without such a callback
-    the first epoch trained on is epoch 1.
+    once more, and without `fit`'s own `steps_per_epoch`, which cuts epochs elsewhere.
+    A callback should call `set_epoch` at the start of each epoch, as `FullState` does;
+    without one, the end of each epoch moves on to the next. Keras ends one epoch
+    before it begins the first, so that without such a callback the first epoch trained
+    on is epoch 1.
 
     It has no `workers`: with more than one, Keras 3.15 on JAX and torch hands
     batches that it fetched while building the model to the first epoch.
@@ -41,9 +41,9 @@ class SeededBatches(keras.utils.PyDataset):
         transform: `None`, or a function `transform(batch_x, rng)` that returns the
             batch to use. `rng` is a `numpy.random.Generator` seeded by
             `[seed, epoch, index]`; `batch_x` is a copy that it may change.
-        steps: Batches in an epoch. By default an epoch is one pass over the data and
-            its last batch holds what is left. With `steps` all batches are full, so
-            `steps=len(x) // batch_size` leaves over what is next epoch's begin.
+        steps_per_epoch: Int, batches in an epoch, all of them full. What
+            `len(x) // batch_size` of them leave over begins the next epoch. By default
+            an epoch is one pass over the data, and its last batch holds what is left.
         sample_weight: Array of weights, `(examples,)`.
 
     Returns:
@@ -54,7 +54,7 @@ class SeededBatches(keras.utils.PyDataset):
 
     Example:
     >>> x = np.arange(5.0).reshape(5, 1)
-    >>> batches = SeededBatches(x, x, batch_size=2, steps=5)
+    >>> batches = SeededBatches(x, x, batch_size=2, steps_per_epoch=5)
     >>> seen = np.concatenate([batch_x for batch_x, _ in batches])
     >>> np.unique(seen, return_counts=True)[1]
     array([2, 2, 2, 2, 2])
@@ -67,7 +67,7 @@ class SeededBatches(keras.utils.PyDataset):
         batch_size=32,
         seed=0,
         transform=None,
-        steps=None,
+        steps_per_epoch=None,
         sample_weight=None,
     ):
         super().__init__()
@@ -82,8 +82,8 @@ class SeededBatches(keras.utils.PyDataset):
             )
         _check_integer("batch_size", batch_size, at_least=1)
         _check_integer("seed", seed, at_least=0)
-        if steps is not None:
-            _check_integer("steps", steps, at_least=1)
+        if steps_per_epoch is not None:
+            _check_integer("steps_per_epoch", steps_per_epoch, at_least=1)
         if transform is not None and not callable(transform):
             raise ValueError(
                 "`transform` must be a function of a batch and a generator. "
@@ -92,7 +92,7 @@ class SeededBatches(keras.utils.PyDataset):
         self.batch_size = batch_size
         self.seed = seed
         self.transform = transform
-        self.steps = steps
+        self.steps_per_epoch = steps_per_epoch
         self.set_epoch(0)
 
     def set_epoch(self, epoch):
@@ -100,7 +100,8 @@ class SeededBatches(keras.utils.PyDataset):
         _check_integer("epoch", epoch, at_least=0)
         self.epoch = epoch
         size = len(self.arrays[0])
-        length = size if self.steps is None else self.steps * self.batch_size
+        steps = self.steps_per_epoch
+        length = size if steps is None else steps * self.batch_size
         first, offset = divmod(epoch * length, size)
         passes = [self._pass(first + i) for i in range(-(-(offset + length) // size))]
         self._order = np.concatenate(passes)[offset : offset + length]

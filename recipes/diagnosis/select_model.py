@@ -61,12 +61,12 @@ class ModelSelection:
             validation loss was finite), `train_error` and `val_error` after that
             epoch, and `model`.
         chosen: The one that was chosen.
-        tolerance: By how much a validation loss may exceed the lowest to be its equal.
+        tol: By how much a validation loss may exceed the lowest to be its equal.
     """
 
     trials: tuple[_Trial, ...]
     chosen: _Trial
-    tolerance: float
+    tol: float
 
     @property
     def model(self):
@@ -154,7 +154,7 @@ def select_model(
     validation_data,
     epochs,
     batch_size=None,
-    tolerance=0.01,
+    tol=0.01,
     seed=0,
     verbose=0,
 ):
@@ -162,7 +162,7 @@ def select_model(
 
     Each is built and trained from the same random seed, for the same epochs, and set
     back to the epoch of its lowest validation loss. Of those whose lowest loss is at
-    most `1 + tolerance` times the lowest of all, the first, and so the simplest, is
+    most `1 + tol` times the lowest of all, the first, and so the simplest, is
     chosen. A candidate whose validation loss is never finite is not.
 
     The seeds of Python, NumPy and the backend are set. All models are held at once.
@@ -175,7 +175,7 @@ def select_model(
         validation_data: As for `fit`.
         epochs: Int, the budget of each.
         batch_size: Int, for arrays; `None` for 32.
-        tolerance: Float of at least 0.
+        tol: Float of at least 0.
         seed: Int, from which each starts.
         verbose: As for `fit`.
 
@@ -216,10 +216,10 @@ def select_model(
             "`candidates` must be one or more functions that return a compiled model. "
             f"Received: candidates={candidates}"
         )
-    if epochs < 1 or not 0 <= tolerance < math.inf:
+    if epochs < 1 or not 0 <= tol < math.inf:
         raise ValueError(
-            "`epochs` must be at least 1 and `tolerance` at least 0. "
-            f"Received: epochs={epochs}, tolerance={tolerance}"
+            "`epochs` must be at least 1 and `tol` at least 0. "
+            f"Received: epochs={epochs}, tol={tol}"
         )
     for name, data in (("x", x), ("validation_data", validation_data)):
         if data is None or hasattr(data, "__next__"):
@@ -267,9 +267,9 @@ def select_model(
             f"lower the learning rate. Received: {len(trials)} candidates"
         )
     # A negative loss, such as a density's, has its margin above it too.
-    bound = lowest + tolerance * abs(lowest)
+    bound = lowest + tol * abs(lowest)
     chosen = next(each for each in trials if each.val_error <= bound)
-    return ModelSelection(tuple(trials), chosen, tolerance)
+    return ModelSelection(tuple(trials), chosen, tol)
 
 
 def _build(name, make, seed):

@@ -26,7 +26,7 @@ class FullImageView(keras.layers.Layer):
     Args:
         height: Int. Height of a view.
         width: Int. Width of a view.
-        keep_aspect_ratio: Bool. `False` stretches the image to the view, `True` pads
+        pad_to_aspect_ratio: Bool. `False` stretches the image to the view, `True` pads
             it to the view's aspect ratio, equally on both sides: a pixel whose centre
             lies outside the image is padding.
         fill_value: Float. The value of the padding, in the range of the images.
@@ -58,7 +58,7 @@ class FullImageView(keras.layers.Layer):
         self,
         height,
         width,
-        keep_aspect_ratio=False,
+        pad_to_aspect_ratio=False,
         fill_value=0.0,
         flips=False,
         **kwargs,
@@ -76,7 +76,7 @@ class FullImageView(keras.layers.Layer):
             )
         self.height = height
         self.width = width
-        self.keep_aspect_ratio = keep_aspect_ratio
+        self.pad_to_aspect_ratio = pad_to_aspect_ratio
         self.fill_value = fill_value
         self.flips = flips
 
@@ -89,12 +89,12 @@ class FullImageView(keras.layers.Layer):
             ops.cast(length, "float32") / side
             for length, side in zip(lengths, sides, strict=True)
         ]
-        if self.keep_aspect_ratio:
+        if self.pad_to_aspect_ratio:
             steps = [ops.maximum(*steps)] * 2
         rows, columns = map(self._matrix, lengths, sides, steps)
         images = ops.cast(images, self.compute_dtype)
         view = ops.einsum("yh,bhwc,xw->byxc", rows, images, columns)
-        if self.keep_aspect_ratio:
+        if self.pad_to_aspect_ratio:
             inside = ops.any(rows, axis=1)[:, None] & ops.any(columns, axis=1)
             view = ops.where(inside[:, :, None], view, self.fill_value)
         view = ops.cast(view, self.compute_dtype)
@@ -139,7 +139,7 @@ class FullImageView(keras.layers.Layer):
             **super().get_config(),
             "height": self.height,
             "width": self.width,
-            "keep_aspect_ratio": self.keep_aspect_ratio,
+            "pad_to_aspect_ratio": self.pad_to_aspect_ratio,
             "fill_value": self.fill_value,
             "flips": self.flips,
         }

@@ -18,21 +18,21 @@ import math
 import numpy as np
 
 
-def voting_report(labels, before, after, seconds=None, confidence=0.95):
+def voting_report(y_true, before, after, seconds=None, confidence_level=0.95):
     """Compares two sets of answers to the same examples.
 
     Two accuracies on the same examples are not independent: most examples are easy
     or hard for both. What tells them apart are those that only one gets right.
 
     Args:
-        labels: Integers `(examples,)`, the true classes.
+        y_true: Integers `(examples,)`, the true classes.
         before: Answers to compare with: classes `(examples,)`, or probabilities or
             other scores `(examples, classes)`, of which the highest counts, the first
             of equals.
         after: The answers of the vote or the ensemble, in either form.
         seconds: Two positive numbers, the time that `before` and `after` took, or
             `None`.
-        confidence: Float in (0, 1), of the interval.
+        confidence_level: Float in (0, 1), of the interval.
 
     Returns:
         Dict of Python numbers:
@@ -49,12 +49,12 @@ def voting_report(labels, before, after, seconds=None, confidence=0.95):
 
     Raises:
         ValueError: If there are no examples, their numbers differ, a score is not
-            finite, or `seconds` or `confidence` is none of the above.
+            finite, or `seconds` or `confidence_level` is none of the above.
 
     Example:
-    >>> labels = [0, 0, 1, 1]
+    >>> y_true = [0, 0, 1, 1]
     >>> before = [[0.4, 0.6], [0.9, 0.1], [0.3, 0.7], [0.8, 0.2]]
-    >>> report = voting_report(labels, before, [0, 0, 1, 0], seconds=(1.0, 10.0))
+    >>> report = voting_report(y_true, before, [0, 0, 1, 0], seconds=(1.0, 10.0))
     >>> report["wrong_to_right"], report["right_to_wrong"], report["cost"]
     (1, 0, 10.0)
     >>> report["difference"], report["mcnemar_p"]
@@ -62,31 +62,32 @@ def voting_report(labels, before, after, seconds=None, confidence=0.95):
     """
     from scipy.stats import binomtest
 
-    labels = np.asarray(labels)
-    if labels.ndim != 1 or not len(labels):
+    y_true = np.asarray(y_true)
+    if y_true.ndim != 1 or not len(y_true):
         raise ValueError(
-            f"`labels` must be a row of classes. Received: shape={labels.shape}"
+            f"`y_true` must be a row of classes. Received: shape={y_true.shape}"
         )
-    if not 0 < confidence < 1:
+    if not 0 < confidence_level < 1:
         raise ValueError(
-            f"`confidence` must be within 0 and 1. Received: confidence={confidence}"
+            "`confidence_level` must be between 0 and 1. "
+            f"Received: confidence_level={confidence_level}"
         )
     if seconds is not None and (len(seconds) != 2 or not min(seconds) > 0):
         raise ValueError(
             f"`seconds` must be two positive numbers. Received: seconds={seconds}"
         )
-    right = _right(labels, before, "before")
-    right_after = _right(labels, after, "after")
+    right = _right(y_true, before, "before")
+    right_after = _right(y_true, after, "after")
     mended = int((~right & right_after).sum())
     broken = int((right & ~right_after).sum())
     changed = mended + broken
     both = int((right & right_after).sum())
     return {
-        "examples": len(labels),
+        "examples": len(y_true),
         "before": float(right.mean()),
         "after": float(right_after.mean()),
-        "difference": (mended - broken) / len(labels),
-        "interval": _newcombe(both, mended, broken, len(labels), confidence),
+        "difference": (mended - broken) / len(y_true),
+        "interval": _newcombe(both, mended, broken, len(y_true), confidence_level),
         "wrong_to_right": mended,
         "right_to_wrong": broken,
         "mcnemar_p": float(binomtest(mended, changed).pvalue) if changed else 1.0,
@@ -94,25 +95,25 @@ def voting_report(labels, before, after, seconds=None, confidence=0.95):
     }
 
 
-def _right(labels, answers, name):
+def _right(y_true, answers, name):
     """Which answers are right."""
     answers = np.asarray(answers)
-    if answers.ndim not in (1, 2) or len(answers) != len(labels):
+    if answers.ndim not in (1, 2) or len(answers) != len(y_true):
         raise ValueError(
-            f"`{name}` must be (examples,) or (examples, classes) for {len(labels)} "
+            f"`{name}` must be (examples,) or (examples, classes) for {len(y_true)} "
             f"examples. Received: shape={answers.shape}"
         )
     if not np.isfinite(answers).all():
         raise ValueError(f"`{name}` must be finite. Received: {name}={answers}")
-    return (answers if answers.ndim == 1 else answers.argmax(axis=1)) == labels
+    return (answers if answers.ndim == 1 else answers.argmax(axis=1)) == y_true
 
 
-def _newcombe(both, mended, broken, examples, confidence):
+def _newcombe(both, mended, broken, examples, confidence_level):
     """The interval of the difference, `after` less `before`, as a list of two."""
     from scipy.stats import binomtest
 
     def wilson(right):
-        interval = binomtest(right, examples).proportion_ci(confidence, "wilson")
+        interval = binomtest(right, examples).proportion_ci(confidence_level, "wilson")
         return right / examples - interval.low, interval.high - right / examples
 
     before, after = both + broken, both + mended

@@ -19,7 +19,7 @@ from keras import ops
 KERNELS = ("kernel", "depthwise_kernel", "pointwise_kernel")
 
 
-def lsuv(model, data, tolerance=0.01, max_iterations=10, seed=None):
+def lsuv(model, data, tol=0.01, max_iter=10, seed=None):
     """Initialises a model by layer-sequential unit variance, in place.
 
     In the order in which the model calls them, each dense and convolutional layer
@@ -37,8 +37,8 @@ def lsuv(model, data, tolerance=0.01, max_iterations=10, seed=None):
     Args:
         model: A `keras.Model` or layer.
         data: One batch of what the model takes, some hundred examples or more.
-        tolerance: Float, how far from 1 a variance may remain.
-        max_iterations: Int, the most divisions for one layer.
+        tol: Float, how far from 1 a variance may remain.
+        max_iter: Int, the most divisions for one layer.
         seed: Int, for the orthonormal kernels.
 
     Returns:
@@ -47,8 +47,8 @@ def lsuv(model, data, tolerance=0.01, max_iterations=10, seed=None):
 
     Raises:
         ValueError: If the model calls no layer with a trainable kernel, or if after
-            `max_iterations` the variance of a layer's outputs is not within
-            `tolerance` of 1: they do not depend on the data, say, or on the kernel.
+            `max_iter` the variance of a layer's outputs is not within
+            `tol` of 1: they do not depend on the data, say, or on the kernel.
 
     Example:
     >>> relu = [keras.layers.Dense(64, activation="relu") for _ in range(3)]
@@ -85,7 +85,7 @@ def lsuv(model, data, tolerance=0.01, max_iterations=10, seed=None):
             kernel.assign(orthogonal(kernel.shape, dtype="float32"))
         with _replaced(layer, "activation", keras.activations.linear):
             output = functools.partial(layer, *args, **kwargs)
-            found = _scale(last, output, tolerance, max_iterations)
+            found = _scale(last, output, tol, max_iter)
         report.append((layer.path, *found))
     return report
 
@@ -98,12 +98,12 @@ def _kernels(layer):
     return [v for v in found if isinstance(v, keras.Variable) and v.trainable]
 
 
-def _scale(kernel, output, tolerance, max_iterations):
+def _scale(kernel, output, tol, max_iter):
     """Divides a kernel until the output's variance is 1: by what, in how many steps."""
     scale = 1.0
-    for iterations in range(max_iterations + 1):
+    for iterations in range(max_iter + 1):
         variance = ops.convert_to_numpy(output()).astype("float64").var()
-        if abs(variance - 1) <= tolerance:
+        if abs(variance - 1) <= tol:
             return scale, iterations
         if not 0 < variance < np.inf:
             break

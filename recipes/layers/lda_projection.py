@@ -38,7 +38,7 @@ class LDAProjection(keras.layers.Layer):
     output is computed in float32 at least and then cast, under any dtype policy.
 
     Args:
-        components: Positive int, at most `classes - 1`, or `None` for that many.
+        n_components: Positive int, at most `classes - 1`, or `None` for that many.
         shrinkage: Float from 0 to 1, how far the scatter within classes, of features
             standardised to variance 1, is drawn to a multiple of the identity. Needed
             where examples are fewer than features.
@@ -48,7 +48,7 @@ class LDAProjection(keras.layers.Layer):
         inputs: Tensor `(batch, ...)` of rank 2 or more, of floats or ints.
 
     Returns:
-        Tensor `(batch, components)`.
+        Tensor `(batch, n_components)`.
 
     Raises:
         ValueError: If an argument is not one of the above; if the layer is used before
@@ -64,19 +64,21 @@ class LDAProjection(keras.layers.Layer):
     (100, 2)
     """
 
-    def __init__(self, components=None, shrinkage=0.0, **kwargs):
+    def __init__(self, n_components=None, shrinkage=0.0, **kwargs):
         # Inputs must not be rounded to float16 before their mean is taken off.
         super().__init__(autocast=False, **kwargs)
-        if components is not None and (type(components) is not int or components < 1):
+        if n_components is not None and (
+            type(n_components) is not int or n_components < 1
+        ):
             raise ValueError(
-                "`components` must be a positive int or None. "
-                f"Received: components={components}"
+                "`n_components` must be a positive int or None. "
+                f"Received: n_components={n_components}"
             )
         if not 0 <= shrinkage <= 1:
             raise ValueError(
                 f"`shrinkage` must be from 0 to 1. Received: shrinkage={shrinkage}"
             )
-        self.components = components
+        self.n_components = n_components
         self.shrinkage = shrinkage
         self.kept = None  # The number of components, which only the data may tell.
 
@@ -102,7 +104,7 @@ class LDAProjection(keras.layers.Layer):
         root = np.sqrt(shares)[:, None] * apart  # root.T @ root is S_between
         kernel = self._directions(scatter / counts.sum(), root)
         limit = min(len(counts) - 1, kernel.shape[1])
-        kept = self.components or limit
+        kept = self.n_components or limit
         if not 0 < kept <= limit:
             raise ValueError(
                 f"{max(kept, 1)} components need more classes, and as many independent "
@@ -181,7 +183,7 @@ class LDAProjection(keras.layers.Layer):
     def get_config(self):
         return {
             **super().get_config(),
-            "components": self.components,
+            "n_components": self.n_components,
             "shrinkage": self.shrinkage,
         }
 

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """MinMaxScaling: bring each feature into one interval, by its least and largest value.
 
-What:    an input layer that maps each feature's range linearly to `[low, high]`. It
-         learns the ranges from `adapt(data)`, in one pass over an array or a stream.
+What:    an input layer that maps each feature's range linearly to `feature_range`.
+         It learns the ranges from `adapt(data)`, in one pass over an array or a stream.
 When:    features are bounded and of unlike units, or zeros must stay at one end.
 Not for: features with outliers, which squeeze all else (`keras.layers.Normalization`);
          images whose range is known (`keras.layers.Rescaling`).
 Source:  scikit-learn's `MinMaxScaler`.
-Differs: from there: a feature that was constant becomes `low`, whatever comes.
+Differs: from there: a feature that was constant becomes the lower end, whatever comes.
 Needs:   keras>=3.12.
 """
 
@@ -22,8 +22,8 @@ from keras import ops
 class MinMaxScaling(keras.layers.Layer):
     """Computes `low + (high - low) * (x - minimum) / (maximum - minimum)`.
 
-    Values outside the range that `adapt` saw land outside `[low, high]`; nothing is
-    clipped.
+    `low` and `high` are the ends of `feature_range`. Values outside the range that
+    `adapt` saw land outside `[low, high]`; nothing is clipped.
 
     Use it like `Normalization`: `adapt` to the training data alone, then build the
     model. Adapted again, it changes the models that hold it.
@@ -33,8 +33,8 @@ class MinMaxScaling(keras.layers.Layer):
         axis: Int or tuple of ints, the axes whose every index has a range of its own,
             as in `Normalization`: -1 for each feature or channel. `None` for one range
             in all. Never the batch.
-        low: Float, where the least value lands.
-        high: Float above `low`, where the largest value lands.
+        feature_range: Two floats, `low` and above it `high`: where the least and the
+            largest value land. Defaults to `(0.0, 1.0)`.
         **kwargs: Keyword arguments of `keras.layers.Layer`.
 
     Call arguments:
@@ -44,7 +44,7 @@ class MinMaxScaling(keras.layers.Layer):
         Tensor of the same shape.
 
     Raises:
-        ValueError: If `low` and `high` are not finite and in this order, if the layer
+        ValueError: If `feature_range` is not two finite numbers in order, if the layer
             is used before `adapt`, or what that is given will not do (see there).
 
     Example:
@@ -56,7 +56,7 @@ class MinMaxScaling(keras.layers.Layer):
     [[0.25, 2.0]]
     """
 
-    def __init__(self, axis=-1, low=0.0, high=1.0, **kwargs):
+    def __init__(self, axis=-1, feature_range=(0.0, 1.0), **kwargs):
         # Inputs must not be rounded to float16 before their minimum is taken off.
         super().__init__(autocast=False, **kwargs)
         axes = [] if axis is None else axis
@@ -66,14 +66,17 @@ class MinMaxScaling(keras.layers.Layer):
                 "`axis` must be an int, a tuple of ints or None, and leave out the "
                 f"batch. Received: axis={axis}"
             )
-        if not -math.inf < low < high < math.inf:
+        if (
+            not isinstance(feature_range, list | tuple)
+            or len(feature_range) != 2
+            or not -math.inf < feature_range[0] < feature_range[1] < math.inf
+        ):
             raise ValueError(
-                "`low` and `high` must be finite, `low` the smaller. "
-                f"Received: low={low}, high={high}"
+                "`feature_range` must be two finite numbers, the lower first. "
+                f"Received: feature_range={feature_range}"
             )
         self.axis = axes if isinstance(axis, list) else axis
-        self.low = low
-        self.high = high
+        self.feature_range = tuple(feature_range)
         self.adapted = False
         self._axes = axes
 
@@ -159,7 +162,8 @@ class MinMaxScaling(keras.layers.Layer):
         span = self.maximum - self.minimum
         constant = ops.equal(span, 0)
         x = (x - self.minimum) / ops.where(constant, 1.0, span)
-        x = self.low + (self.high - self.low) * ops.where(constant, 0.0, x)
+        low, high = self.feature_range
+        x = low + (high - low) * ops.where(constant, 0.0, x)
         return ops.cast(x, self.compute_dtype)
 
     def compute_output_shape(self, input_shape):
@@ -169,8 +173,7 @@ class MinMaxScaling(keras.layers.Layer):
         return {
             **super().get_config(),
             "axis": self.axis,
-            "low": self.low,
-            "high": self.high,
+            "feature_range": self.feature_range,
         }
 
     def build_from_config(self, config):

@@ -34,7 +34,7 @@ class ZCAWhitening(keras.layers.Layer):
     output is computed in float32 at least and then cast, under any dtype policy.
 
     Args:
-        components: How many directions to keep, those of most variance: a positive
+        n_components: How many directions to keep, those of most variance: a positive
             int, a float between 0 and 1 for the fewest that hold this fraction of the
             variance, or `None` for all. The others become 0.
         epsilon: Positive float, added to λ. Directions with less variance than this
@@ -65,21 +65,21 @@ class ZCAWhitening(keras.layers.Layer):
     (100, 2, 3)
     """
 
-    def __init__(self, components=None, epsilon=1e-6, **kwargs):
+    def __init__(self, n_components=None, epsilon=1e-6, **kwargs):
         # Inputs must not be rounded to float16 before their mean is taken off.
         super().__init__(autocast=False, **kwargs)
         if not (
-            components is None
-            or (type(components) is int and components > 0)
-            or (isinstance(components, float) and 0 < components < 1)
+            n_components is None
+            or (type(n_components) is int and n_components > 0)
+            or (isinstance(n_components, float) and 0 < n_components < 1)
         ):
             raise ValueError(
-                "`components` must be a positive int, a float between 0 and 1, or None."
-                f" Received: components={components}"
+                "`n_components` must be a positive int, a float between 0 and 1, or "
+                f"None. Received: n_components={n_components}"
             )
         if not 0 < epsilon < math.inf:
             raise ValueError(f"`epsilon` must be positive. Received: epsilon={epsilon}")
-        self.components = components
+        self.n_components = n_components
         self.epsilon = epsilon
         self.adapted = False
 
@@ -100,7 +100,7 @@ class ZCAWhitening(keras.layers.Layer):
         scatter /= count - 1
         values, vectors = np.linalg.eigh(scatter)
         values, vectors = values[::-1].clip(0), vectors[:, ::-1]
-        kept = _number(self.components, values)
+        kept = _number(self.n_components, values)
         if kept > len(mean) or kept >= count:
             raise ValueError(
                 f"{kept} components need as many features and more examples. "
@@ -160,7 +160,7 @@ class ZCAWhitening(keras.layers.Layer):
     def get_config(self):
         return {
             **super().get_config(),
-            "components": self.components,
+            "n_components": self.n_components,
             "epsilon": self.epsilon,
         }
 
@@ -169,12 +169,12 @@ class ZCAWhitening(keras.layers.Layer):
         self.build(config["input_shape"])
 
 
-def _number(components, values):
+def _number(n_components, values):
     """How many components to keep, of these variances."""
-    if isinstance(components, float):
+    if isinstance(n_components, float):
         held = np.cumsum(values)
-        return int(np.searchsorted(held, components * held[-1])) + 1
-    return len(values) if components is None else components
+        return int(np.searchsorted(held, n_components * held[-1])) + 1
+    return len(values) if n_components is None else n_components
 
 
 def _moments(data):

@@ -32,7 +32,7 @@ LEAST = 10  # steps
 
 
 def find_learning_rate(
-    model, data, start=1e-6, end=10.0, steps=100, batch_size=32, seed=0, verbose=1
+    model, data, start_lr=1e-6, end_lr=10.0, steps=100, batch_size=32, seed=0, verbose=1
 ):
     """Suggests learning rates for a compiled model, which it leaves as it was.
 
@@ -66,8 +66,8 @@ def find_learning_rate(
               reshuffles, or a loader's own generator.
 
             What is too short is gone over again.
-        start: Rate of the first step, above 0.
-        end: Rate of the last step, above `start`.
+        start_lr: Float above 0, the learning rate of the first step.
+        end_lr: Float above `start_lr`, the learning rate of the last step.
         steps: Int, at least 10.
         batch_size: Examples in a batch, for arrays.
         seed: Of the order of arrays.
@@ -76,7 +76,8 @@ def find_learning_rate(
     Returns:
         An object with
 
-        - `rates`, `losses`: Arrays `(steps,)` of what was run, to the last finite loss.
+        - `learning_rates`, `losses`: Arrays `(steps,)` of what was run, up to the last
+          finite loss.
         - `smoothed`: The losses, smoothed.
         - `steepest`: The rate at which the smoothed loss falls fastest, before its
           minimum. `None` if it never falls.
@@ -102,10 +103,10 @@ def find_learning_rate(
     >>> found.valley < found.steepest < found.diverged
     True
     """
-    if not 0 < start < end < math.inf:
+    if not 0 < start_lr < end_lr < math.inf:
         raise ValueError(
-            "`start` must be above 0 and below `end`. "
-            f"Received: start={start}, end={end}"
+            "`start_lr` must be above 0 and below `end_lr`. "
+            f"Received: start_lr={start_lr}, end_lr={end_lr}"
         )
     for name, value, least in (("steps", steps, LEAST), ("batch_size", batch_size, 1)):
         if not isinstance(value, (int, np.integer)) or value < least:
@@ -129,9 +130,9 @@ def find_learning_rate(
             "`data` can be gone over only once: make it a list. "
             f"Received: data={data!r:.80}"
         )
-    ratio = (end / start) ** (1 / (steps - 1))
+    ratio = (end_lr / start_lr) ** (1 / (steps - 1))
     rates, losses, best, diverged = [], [], math.inf, None
-    with _left_as_it_was(model), _ramp(model.optimizer, start, ratio) as set_rate:
+    with _left_as_it_was(model), _ramp(model.optimizer, start_lr, ratio) as set_rate:
         batches = _forever(data, batch_size, seed)
         bar = keras.utils.Progbar(
             steps, verbose=verbose, stateful_metrics=["loss", "learning_rate"]
@@ -156,7 +157,7 @@ def find_learning_rate(
     if diverged and step <= LEAST:
         raise ValueError(
             f"The loss blew up after {step} steps, too soon to read a rate off. "
-            f"Begin lower, or look for NaN in the data. Received: start={start}"
+            f"Begin lower, or look for NaN in the data. Received: start_lr={start_lr}"
         )
     return _Found(np.array(rates), np.array(losses), diverged, ratio)
 
@@ -165,7 +166,7 @@ class _Found:
     """The curve of a run, and the rates that it suggests."""
 
     def __init__(self, rates, losses, diverged, ratio):
-        self.rates, self.losses, self.diverged = rates, losses, diverged
+        self.learning_rates, self.losses, self.diverged = rates, losses, diverged
         weights = _weights(len(losses), ratio)
         # As precise as the losses: a flat one stays flat.
         self.smoothed = (weights @ losses / weights.sum(axis=1)).astype("float32")
@@ -189,8 +190,10 @@ class _Found:
 
         figure = Figure(figsize=(7, 4), layout="constrained")
         axes = figure.subplots()
-        axes.plot(self.rates, self.losses, ".", color="0.7", label="loss of a batch")
-        axes.plot(self.rates, self.smoothed, color="black", label="smoothed")
+        axes.plot(
+            self.learning_rates, self.losses, ".", color="0.7", label="loss of a batch"
+        )
+        axes.plot(self.learning_rates, self.smoothed, color="black", label="smoothed")
         for name, colour, style in (
             ("valley", "#009e73", "--"),
             ("steepest", "#0072b2", "-"),

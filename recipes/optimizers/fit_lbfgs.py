@@ -26,13 +26,13 @@ def fit_lbfgs(
     model,
     x,
     y=None,
-    iterations=100,
+    max_iter=100,
     chunk_size=1024,
     sample_weight=None,
     class_weight=None,
     validation_data=None,
     callbacks=None,
-    corrections=10,
+    history_size=10,
     ftol=2.2e-9,
     gtol=1e-5,
     verbose=1,
@@ -67,7 +67,7 @@ def fit_lbfgs(
         model: A compiled `keras.Model`.
         x: Array, or a list or dict of arrays, `(examples, ...)`.
         y: The targets likewise, or `None`.
-        iterations: Int, at most this many.
+        max_iter: Int, the most iterations.
         chunk_size: Int, examples to compute at a time.
         sample_weight: Array `(examples,)` or as `fit` takes it. As there, the loss is
             divided by the number of examples, not by the sum of the weights.
@@ -76,7 +76,7 @@ def fit_lbfgs(
         validation_data: `(x, y)` or `(x, y, sample_weight)`, evaluated after each
             iteration.
         callbacks: List of `keras.callbacks.Callback`.
-        corrections: Int, how many past steps shape the next: L-BFGS's memory.
+        history_size: Int, how many past steps shape the next: L-BFGS's memory.
         ftol: Stop when the loss falls by no more than this part of itself.
         gtol: Stop when no entry of the gradient is larger, in absolute value.
         verbose: 1 or 2 shows the progress as `fit` does, and why it stopped; 0 nothing.
@@ -104,8 +104,8 @@ def fit_lbfgs(
     """
     from scipy.optimize import minimize
 
-    counts = {"iterations": iterations, "chunk_size": chunk_size}
-    for name, value in (counts | {"corrections": corrections}).items():
+    counts = {"max_iter": max_iter, "chunk_size": chunk_size}
+    for name, value in (counts | {"history_size": history_size}).items():
         if not isinstance(value, (int, np.integer)) or value < 1:
             raise ValueError(
                 f"`{name}` must be a positive integer. Received: {name}={value}"
@@ -119,7 +119,7 @@ def fit_lbfgs(
     objective = _Objective(model, data, count, chunk_size)
     show = {"add_progbar": verbose != 0, "verbose": verbose}
     callbacks = keras.callbacks.CallbackList(
-        callbacks, add_history=True, model=model, epochs=iterations, steps=1, **show
+        callbacks, add_history=True, model=model, epochs=max_iter, steps=1, **show
     )
     history, logs = model.history, {}
     model.stop_training = False
@@ -146,12 +146,12 @@ def fit_lbfgs(
         callbacks.on_epoch_end(epoch, logs)
         if model.stop_training:
             raise StopIteration
-        if epoch + 1 < iterations:
+        if epoch + 1 < max_iter:
             begin(epoch + 1)
 
     callbacks.on_train_begin()
     begin(0)
-    limits = {"maxiter": iterations, "maxfun": math.inf, "ftol": ftol, "gtol": gtol}
+    limits = {"maxiter": max_iter, "maxfun": math.inf, "ftol": ftol, "gtol": gtol}
     try:
         result = minimize(
             objective,
@@ -159,7 +159,7 @@ def fit_lbfgs(
             jac=True,
             method="L-BFGS-B",
             callback=after_iteration,
-            options=limits | {"maxcor": corrections},
+            options=limits | {"maxcor": history_size},
         )
         history.stop_reason = _reason(model, result, ftol, gtol)
     except _NotFiniteError as error:
@@ -373,5 +373,5 @@ def _reason(model, result, ftol, gtol):
     if "REDUCTION" in message:
         return f"the loss fell by no more than ftol={ftol:g} of itself"
     if result.status == 1:
-        return f"the limit, iterations={result.nit}, was reached"
+        return f"the limit, max_iter={result.nit}, was reached"
     return "the line search found no lower loss, most often for lack of digits"

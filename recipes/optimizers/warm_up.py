@@ -21,12 +21,12 @@ class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
 
     Step `t`, counted from 0, has the rate
 
-    - `schedule(0) * (t + 1) / (steps + 1)` for `t < steps`,
-    - `schedule(t - steps)` from there on.
+    - `schedule(0) * (t + 1) / (warmup_steps + 1)` for `t < warmup_steps`,
+    - `schedule(t - warmup_steps)` from there on.
 
     Args:
         schedule: A `LearningRateSchedule`, or a number for a constant rate.
-        steps: Int, at least 0: how many steps to rise for.
+        warmup_steps: Int, at least 0: how many steps to rise for.
 
     Raises:
         ValueError: If an argument is not one of these.
@@ -34,13 +34,13 @@ class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
     Example:
     >>> import keras
     >>> decay = keras.optimizers.schedules.ExponentialDecay(0.4, 1, 0.5)
-    >>> rate = WarmUp(decay, steps=3)
+    >>> rate = WarmUp(decay, warmup_steps=3)
     >>> [round(float(rate(step)), 2) for step in range(6)]
     [0.1, 0.2, 0.3, 0.4, 0.2, 0.1]
     >>> optimizer = keras.optimizers.AdamW(rate)
     """
 
-    def __init__(self, schedule, steps):
+    def __init__(self, schedule, warmup_steps):
         is_schedule = isinstance(
             schedule, keras.optimizers.schedules.LearningRateSchedule
         )
@@ -51,29 +51,30 @@ class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
                 "`schedule` must be a LearningRateSchedule or a number of at least 0. "
                 f"Received: schedule={schedule}"
             )
-        if not isinstance(steps, (int, np.integer)) or steps < 0:
+        if not isinstance(warmup_steps, (int, np.integer)) or warmup_steps < 0:
             raise ValueError(
-                f"`steps` must be an integer of at least 0. Received: steps={steps}"
+                "`warmup_steps` must be an integer of at least 0. "
+                f"Received: warmup_steps={warmup_steps}"
             )
         self.schedule = schedule
-        self.steps = int(steps)
+        self.warmup_steps = int(warmup_steps)
 
     def __call__(self, step):
         """The rate of a step."""
         step = ops.cast(step, "float32")
-        after = ops.maximum(step - self.steps, 0.0)
+        after = ops.maximum(step - self.warmup_steps, 0.0)
         rate = self.schedule(after) if callable(self.schedule) else self.schedule
-        return rate * ops.minimum((step + 1) / (self.steps + 1), 1.0)
+        return rate * ops.minimum((step + 1) / (self.warmup_steps + 1), 1.0)
 
     def get_config(self):
         """The schedule and the steps."""
         return {
             "schedule": keras.saving.serialize_keras_object(self.schedule),
-            "steps": self.steps,
+            "warmup_steps": self.warmup_steps,
         }
 
     @classmethod
     def from_config(cls, config):
         """The inverse of `get_config`."""
         schedule = keras.saving.deserialize_keras_object(config["schedule"])
-        return cls(schedule, config["steps"])
+        return cls(schedule, config["warmup_steps"])

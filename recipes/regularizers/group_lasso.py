@@ -58,7 +58,7 @@ class GroupLasso(keras.regularizers.Regularizer):
     >>> kernel = keras.ops.array([[3.0, 0.0], [4.0, 0.0]])  # two units of size 2
     >>> round(float(penalty(kernel)), 4)  # 0.1 * sqrt(2) * (5 + 0)
     0.7071
-    >>> penalty.zero_groups(kernel, tolerance=1e-3).tolist()
+    >>> penalty.zero_groups(kernel, tol=1e-3).tolist()
     [False, True]
     """
 
@@ -83,12 +83,12 @@ class GroupLasso(keras.regularizers.Regularizer):
         size = math.prod(x.shape[axis] for axis in within)
         return self.factor * math.sqrt(size) * ops.sum(norms)
 
-    def zero_groups(self, kernel, tolerance):
+    def zero_groups(self, kernel, tol):
         """Tells which groups have gone to zero.
 
         Args:
             kernel: The kernel, as a variable, tensor or array.
-            tolerance: Float, the largest root mean square of a group that counts as
+            tol: Float, the largest root mean square of a group that counts as
                 zero. It should lie above the swings that the class describes.
 
         Returns:
@@ -97,7 +97,7 @@ class GroupLasso(keras.regularizers.Regularizer):
         """
         kernel = ops.convert_to_numpy(kernel).astype("float64")
         within = self._axes_within(kernel.shape)
-        return np.sqrt(np.mean(kernel**2, axis=within)) <= tolerance
+        return np.sqrt(np.mean(kernel**2, axis=within)) <= tol
 
     def _axes_within(self, shape):
         """The axes along which the weights of one group lie."""

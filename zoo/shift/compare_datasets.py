@@ -167,11 +167,11 @@ def compare_datasets(
                     measures, features, chosen, strict=True
                 )
             ),
-            names=[*measures[0], *embedded],
+            feature_names=[*measures[0], *embedded],
             train_predictions=predictions and predictions[0],
             test_predictions=predictions and predictions[1],
-            classes=predictions and classes,
-            permutations=99,
+            class_names=predictions and classes,
+            n_permutations=99,
             alpha=ALPHA,
             seed=seed,
         )

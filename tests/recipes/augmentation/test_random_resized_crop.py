@@ -160,7 +160,7 @@ def test_without_antialiasing_it_would_not_be():
 def test_inference_is_a_resize_and_a_central_crop(image, crop, fraction, box):
     """Whose filter sees what lies beside the crop, as Pillow's does with a `box`."""
     x = photos(*image)
-    layer = RandomResizedCrop(*crop, crop_fraction=fraction)
+    layer = RandomResizedCrop(*crop, crop_pct=fraction)
     y = numpy(layer(x, training=False))
     for ours, each in zip(y, x, strict=True):
         np.testing.assert_allclose(ours, pillow(each, crop, box), atol=2e-3)
@@ -173,7 +173,7 @@ def test_identity():
     x = photos(12, 9)
     layer = RandomResizedCrop(12, 9, scale=(1, 1), ratio=(0.75, 0.75))
     np.testing.assert_allclose(numpy(layer(x, training=True)), x, rtol=1e-5)
-    layer = RandomResizedCrop(12, 9, crop_fraction=1)
+    layer = RandomResizedCrop(12, 9, crop_pct=1)
     np.testing.assert_allclose(numpy(layer(x, training=False)), x, rtol=1e-5)
 
 
@@ -299,8 +299,8 @@ def test_graph_of_unknown_size_xla_and_tf_data():
         ({"scale": (0.9, 0.5)}, r"Received: scale=\(0\.9, 0\.5\)"),
         ({"ratio": (2, 1)}, r"Received: ratio=\(2, 1\)"),
         ({"ratio": (1, 2, 3)}, r"Received: ratio=\(1, 2, 3\)"),
-        ({"crop_fraction": 0}, "Received: crop_fraction=0"),
-        ({"crop_fraction": 1.1}, r"Received: crop_fraction=1\.1"),
+        ({"crop_pct": 0}, "Received: crop_pct=0"),
+        ({"crop_pct": 1.1}, r"Received: crop_pct=1\.1"),
     ],
 )
 def test_bad_arguments(arguments, message):

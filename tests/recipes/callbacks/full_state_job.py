@@ -88,7 +88,9 @@ def train(folder, saver, result, callbacks=()):
     make_deterministic()
     x, y = make_data()
     model = make_model()
-    data = SeededBatches(x[:320], y[:320], 32, seed=3, transform=shift, steps=12)
+    data = SeededBatches(
+        x[:320], y[:320], 32, seed=3, transform=shift, steps_per_epoch=12
+    )
     if saver == "FullState":
         saver = FullState(folder, data)
     else:

@@ -47,18 +47,18 @@ def fit(model, callback, steps, epochs, **kwargs):
     return np.diff(weights.seen)
 
 
-@pytest.mark.parametrize(("members", "epochs"), [(1, 4), (2, 6), (3, 3), (5, 10)])
+@pytest.mark.parametrize(("num_cycles", "epochs"), [(1, 4), (2, 6), (3, 3), (5, 10)])
 @pytest.mark.parametrize("steps", [1, 4])
-def test_the_schedule_is_the_papers(steps, members, epochs):
+def test_the_schedule_is_the_papers(steps, num_cycles, epochs):
     """Seen in what the weights did: their steps are the rates."""
-    callback = SnapshotEnsemble(members, learning_rate=0.2)
+    callback = SnapshotEnsemble(num_cycles, learning_rate=0.2)
     moved = fit(downhill(keras.optimizers.SGD(7.0)), callback, steps, epochs)
     total = steps * epochs
-    rates = [paper(t, total, members, 0.2) for t in range(1, total + 1)]
+    rates = [paper(t, total, num_cycles, 0.2) for t in range(1, total + 1)]
     expected = np.reshape(rates, (epochs, steps)).sum(1)
     np.testing.assert_allclose(moved, expected, rtol=1e-4, atol=1e-6)
     # The whole rate first, in each cycle; next to nothing last.
-    cycles = np.reshape(rates, (members, -1))
+    cycles = np.reshape(rates, (num_cycles, -1))
     np.testing.assert_allclose(cycles[:, 0], 0.2)
     snapshots = [float(weights[0].ravel()[0]) for weights in callback.snapshots]
     np.testing.assert_allclose(snapshots, np.cumsum(cycles.sum(1)), rtol=1e-4)
@@ -215,8 +215,8 @@ def test_a_subclassed_model():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((0, 0.1), "Received: members=0"),
-        ((2.0, 0.1), r"Received: members=2\.0"),
+        ((0, 0.1), "Received: num_cycles=0"),
+        ((2.0, 0.1), r"Received: num_cycles=2\.0"),
         ((2, 0), "Received: learning_rate=0"),
         ((2, float("nan")), "Received: learning_rate=nan"),
     ],
@@ -229,7 +229,7 @@ def test_bad_arguments(arguments, message):
 def test_what_fit_gives_is_checked_before_training():
     model = classifier()
     before = model.get_weights()[0]
-    with pytest.raises(ValueError, match=r"multiple of the 3 members.*epochs=4"):
+    with pytest.raises(ValueError, match=r"multiple of the 3 cycles.*epochs=4"):
         model.fit(X, Y, epochs=4, verbose=0, callbacks=[SnapshotEnsemble(3, 0.1)])
 
     def endless():

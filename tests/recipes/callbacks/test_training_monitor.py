@@ -99,7 +99,7 @@ OPTIMIZERS = {
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_update_ratio(tmp_path, name):
     model, saved = build(OPTIMIZERS[name]()), Saved()
-    monitor = TrainingMonitor(tmp_path, every=1)
+    monitor = TrainingMonitor(tmp_path, update_freq=1)
     fit(model, monitor, saved)
     assert [row["step"] for row in monitor.rows] == np.repeat(range(STEPS), 3).tolist()
     for row in monitor.rows:
@@ -116,7 +116,7 @@ def test_update_ratio_in_mixed_precision(tmp_path, policy):
     keras.config.set_dtype_policy(policy)
     try:
         model, saved = build("adam"), Saved()
-        monitor = TrainingMonitor(tmp_path, LayerProbe(X, Y), every=1)
+        monitor = TrainingMonitor(tmp_path, LayerProbe(X, Y), update_freq=1)
         fit(model, monitor, saved)
     finally:
         keras.config.set_dtype_policy(before)
@@ -133,7 +133,7 @@ def test_update_ratio_in_mixed_precision(tmp_path, policy):
 
 def test_a_step_that_the_loss_scale_skips_says_so(tmp_path):
     model = build(optimizers.LossScaleOptimizer(optimizers.SGD(0.01)))
-    monitor = TrainingMonitor(tmp_path, every=1)
+    monitor = TrainingMonitor(tmp_path, update_freq=1)
     x = X.copy()
     x[:8] = np.inf
     fit(model, monitor, x=x)
@@ -148,7 +148,7 @@ def test_update_ratio_under_accumulation(tmp_path, wrapped):
     model, saved = build(optimizer), Saved()
     if wrapped:
         model.compile(optimizers.LossScaleOptimizer(optimizer), "mse")
-    monitor = TrainingMonitor(tmp_path, every=1)
+    monitor = TrainingMonitor(tmp_path, update_freq=1)
     fit(model, monitor, saved)
     updated = [row["updated"] for row in monitor.rows if row["layer"].endswith("head")]
     assert updated == [0, 0, 1, 0, 0, 1]
@@ -160,7 +160,7 @@ def test_update_ratio_under_accumulation(tmp_path, wrapped):
 def test_an_update_is_awaited(tmp_path):
     optimizer = optimizers.Adam(1e-2, gradient_accumulation_steps=3)
     model, saved = build(optimizer), Saved()
-    monitor = TrainingMonitor(tmp_path, every=4)
+    monitor = TrainingMonitor(tmp_path, update_freq=4)
     fit(model, monitor, saved)
     assert {(r["step"], r["steps"], r["updated"]) for r in monitor.rows} == {
         (0, 3, 1),
@@ -177,7 +177,7 @@ def test_several_steps_an_execution(tmp_path):
     # torch takes 1 only.
     size = 1 if keras.backend.backend() == "torch" else 2
     model, saved = build("adam", steps_per_execution=size), Saved()
-    monitor = TrainingMonitor(tmp_path, every=1)
+    monitor = TrainingMonitor(tmp_path, update_freq=1)
     fit(model, monitor, saved)
     expected = {(step, size) for step in range(0, STEPS, size)}
     assert {(row["step"], row["steps"]) for row in monitor.rows} == expected
@@ -196,7 +196,7 @@ def test_training_is_the_same_with_it(tmp_path):
         return [np.array(v) for v in model.variables], history
 
     one, curves = weights()
-    two, other = weights(TrainingMonitor(tmp_path, LayerProbe(X, Y), every=2))
+    two, other = weights(TrainingMonitor(tmp_path, LayerProbe(X, Y), update_freq=2))
     for a, b in zip(one, two, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
     for name in curves:
@@ -221,7 +221,7 @@ class TwoRates(keras.Model):
 def test_subclassed_with_its_own_train_step_and_not_built(tmp_path):
     model, saved = TwoRates(), Saved()
     model.compile("adam", "mse")
-    monitor = TrainingMonitor(tmp_path, LayerProbe(X, Y), every=2)
+    monitor = TrainingMonitor(tmp_path, LayerProbe(X, Y), update_freq=2)
     fit(model, monitor, saved)
     assert [row["step"] for row in monitor.rows] == [0, 0, 2, 2, 4, 4]
     for row in monitor.rows:
@@ -239,7 +239,7 @@ def test_several_inputs_outputs_and_optimizers(tmp_path):
     model = keras.Model({"one": one, "two": two}, outputs)
     model.compile("sgd", {"a": "mse", "b": "mse"})
     batch, labels = {"one": X, "two": Y}, {"a": Y, "b": Y[:, :1]}
-    monitor = TrainingMonitor(tmp_path, LayerProbe(batch, labels), every=3)
+    monitor = TrainingMonitor(tmp_path, LayerProbe(batch, labels), update_freq=3)
     model.fit(batch, labels, batch_size=8, verbose=0, callbacks=[monitor])
     assert len(monitor.rows) == 6
     assert all(row["update_ratio"] > 0 < row["gradient_norm"] for row in monitor.rows)
@@ -249,7 +249,7 @@ def test_frozen_layers_say_so(tmp_path):
     model = build()
     model.layers[1].trainable = False
     model.compile("sgd", "mse")
-    monitor = TrainingMonitor(tmp_path, every=6)
+    monitor = TrainingMonitor(tmp_path, update_freq=6)
     fit(model, monitor)
     first, second, head = monitor.rows
     assert (first["trainable"], second["trainable"], head["trainable"]) == (1, 0, 1)
@@ -260,14 +260,14 @@ def test_frozen_layers_say_so(tmp_path):
 def test_weights_of_zero_have_no_ratio(tmp_path):
     model = build()
     model.layers[-1].kernel.assign(np.zeros((8, 2)))
-    monitor = TrainingMonitor(tmp_path, every=6)
+    monitor = TrainingMonitor(tmp_path, update_freq=6)
     fit(model, monitor)
     assert monitor.rows[-1]["update_ratio"] is None
     assert monitor.rows[-1]["weight_norm"] == 0
 
 
 def test_the_file_is_the_table(tmp_path):
-    monitor = TrainingMonitor(tmp_path, LayerProbe(X, Y), every=2)
+    monitor = TrainingMonitor(tmp_path, LayerProbe(X, Y), update_freq=2)
     fit(build("adam"), monitor, epochs=2)
     rows = read(tmp_path)
     assert len(rows) == len(monitor.rows) == 3 * 6
@@ -281,7 +281,7 @@ def test_the_file_is_the_table(tmp_path):
 def test_parquet(tmp_path):
     from pyarrow import parquet
 
-    monitor = TrainingMonitor(tmp_path, LayerProbe(X, Y), every=3, parquet=True)
+    monitor = TrainingMonitor(tmp_path, LayerProbe(X, Y), update_freq=3, parquet=True)
     fit(build(), monitor)
     assert parquet.read_table(tmp_path / "monitor.parquet").to_pylist() == monitor.rows
 
@@ -289,7 +289,9 @@ def test_parquet(tmp_path):
 def test_tensorboard(tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    monitor = TrainingMonitor(tmp_path, LayerProbe(X, Y), every=2, tensorboard=True)
+    monitor = TrainingMonitor(
+        tmp_path, LayerProbe(X, Y), update_freq=2, tensorboard=True
+    )
     model = build()
     fit(model, monitor)
     events = EventAccumulator(str(tmp_path), size_guidance={"tensors": 0})
@@ -307,7 +309,7 @@ def test_memory_does_not_grow(tmp_path):
         pass
 
     model = build()
-    monitor = TrainingMonitor(tmp_path, every=1)
+    monitor = TrainingMonitor(tmp_path, update_freq=1)
     fit(model, monitor, epochs=40)
     steps = sorted({row["step"] for row in monitor.rows})
     assert 50 <= len(steps) <= 100
@@ -318,7 +320,7 @@ def test_memory_does_not_grow(tmp_path):
 def test_a_resumed_run_goes_on(tmp_path):
     def run(epochs, folder):
         model = build("adam")
-        monitor = TrainingMonitor(folder, LayerProbe(X, Y), every=4)
+        monitor = TrainingMonitor(folder, LayerProbe(X, Y), update_freq=4)
         fit(model, monitor, FullState(folder / "state"), epochs=epochs)
 
     run(4, tmp_path / "whole")
@@ -331,15 +333,15 @@ def test_a_resumed_run_goes_on(tmp_path):
 
 
 def test_another_run_starts_anew(tmp_path):
-    fit(build(), TrainingMonitor(tmp_path, every=2))
-    fit(build(), TrainingMonitor(tmp_path, every=6))
+    fit(build(), TrainingMonitor(tmp_path, update_freq=2))
+    fit(build(), TrainingMonitor(tmp_path, update_freq=6))
     assert {row["step"] for row in read(tmp_path)} == {"0"}
 
 
 @pytest.mark.parametrize(
     "bad, error",
     [
-        ({"every": 0}, ValueError),
+        ({"update_freq": 0}, ValueError),
         ({"probe": (X, Y)}, ValueError),
     ],
 )

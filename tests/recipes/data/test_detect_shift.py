@@ -7,7 +7,7 @@ from sklearn.model_selection import cross_val_predict
 
 from hornbook.recipes.data.detect_shift import detect_shift
 
-QUICK = {"permutations": 19}
+QUICK = {"n_permutations": 19}
 
 
 def normal(seed, *shape):
@@ -47,7 +47,7 @@ def test_p_values_are_uniform_over_200_runs():
             test,
             train_predictions=guesses,
             test_predictions=others,
-            permutations=49,
+            n_permutations=49,
             seed=seed,
         )
         p_values.append(report.p_value - rng.uniform() / 50)  # the steps made smooth
@@ -106,7 +106,7 @@ def test_effects_of_features():
     rng = np.random.default_rng(0)
     train = rng.normal(size=(300, 3))
     test = rng.normal([0, 1, 0], [1, 1, 3], size=(200, 3))
-    report = detect_shift(train, test, names=["same", "mean", "width"], **QUICK)
+    report = detect_shift(train, test, feature_names=["same", "mean", "width"], **QUICK)
     by_name = {each.name: each for each in report.features}
     assert [each.name for each in report.features][2] == "same"
     assert {each.name for each in report.moved_features} == {"mean", "width"}
@@ -184,9 +184,9 @@ def test_thicker_strokes_are_found_and_named():
         )
 
     names = ["ink", "height", "inked area", "left share"]
-    same = detect_shift(measure(train), measure(test), names=names, **QUICK)
+    same = detect_shift(measure(train), measure(test), feature_names=names, **QUICK)
     assert not same.inputs_shifted
-    report = detect_shift(measure(train), measure(thick), names=names, **QUICK)
+    report = detect_shift(measure(train), measure(thick), feature_names=names, **QUICK)
     assert report.inputs_shifted
     assert {each.name for each in report.features[:2]} == {"ink", "inked area"}
     assert all(each.effect > 1 for each in report.features[:2])
@@ -222,7 +222,7 @@ def test_other_class_mix_is_found_and_named():
             images,
             train_predictions=guesses,
             test_predictions=model.predict_proba(images.reshape(-1, 64)),
-            classes=classes,
+            class_names=classes,
             **QUICK,
         )
 
@@ -285,9 +285,9 @@ def test_constant_features():
     ("change", "message"),
     [
         ({"alpha": 0}, "Received: alpha=0"),
-        ({"permutations": 10}, "permutations=10"),
+        ({"n_permutations": 10}, "n_permutations=10"),
         ({"classifier": "forest"}, "Received: classifier='forest'"),
-        ({"names": ["a"]}, "Received: 1 names"),
+        ({"feature_names": ["a"]}, "Received: 1 names"),
         ({"train": np.ones(9)}, r"Received: train\.shape=\(9,\)"),
         ({"test": np.ones((4, 2))}, r"Received: test\.shape=\(4, 2\)"),
         ({"test": np.ones((40, 3))}, r"train\.shape=\(40, 2\), test\.shape=\(40, 3\)"),
@@ -312,6 +312,6 @@ def test_predictions_must_be_of_the_same_classes():
                 x,
                 train_predictions=np.eye(3),
                 test_predictions=test,
-                classes=names,
+                class_names=names,
                 **QUICK,
             )

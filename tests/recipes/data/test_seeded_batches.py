@@ -31,7 +31,7 @@ def test_one_pass_uses_each_example_once_and_the_last_batch_is_short():
 
 
 def test_few_examples_make_long_epochs_and_are_used_equally_often():
-    batches = make(batch_size=32, steps=30)
+    batches = make(batch_size=32, steps_per_epoch=30)
     assert len(batches) == 30
     seen = []
     for epoch in range(5):
@@ -49,7 +49,7 @@ def test_few_examples_make_long_epochs_and_are_used_equally_often():
 
 
 def test_short_epochs_go_through_the_data_before_they_repeat_any():
-    batches = make(batch_size=8, steps=2)
+    batches = make(batch_size=8, steps_per_epoch=2)
     seen = flat(flat(epoch_of(batches, e)) for e in range(3))
     assert len(set(seen)) == 48
 
@@ -58,7 +58,9 @@ def test_order_is_a_function_of_seed_epoch_and_index_alone():
     def noisy(x, rng):
         return x + rng.normal(size=x.shape)
 
-    a, b = (make(batch_size=8, seed=3, steps=9, transform=noisy) for _ in range(2))
+    a, b = (
+        make(batch_size=8, seed=3, steps_per_epoch=9, transform=noisy) for _ in range(2)
+    )
     for epoch in (4, 0, 2):  # Out of order, and after other batches were drawn.
         a.set_epoch(epoch)
         b.set_epoch(epoch)
@@ -154,7 +156,7 @@ def test_fit_sees_another_order_in_each_epoch():
 
 
 def test_set_epoch_at_an_epoch_s_begin_counts():
-    batches = make(batch_size=20, steps=4)
+    batches = make(batch_size=20, steps_per_epoch=4)
     set_epoch = keras.callbacks.LambdaCallback(
         on_epoch_begin=lambda epoch, logs: batches.set_epoch(epoch)
     )
@@ -176,8 +178,8 @@ def test_bad_arguments_are_refused_by_name():
         SeededBatches(x, x, batch_size=2.5)
     with pytest.raises(ValueError, match="Received: seed=-1"):
         SeededBatches(x, x, seed=-1)
-    with pytest.raises(ValueError, match="Received: steps=0"):
-        SeededBatches(x, x, steps=0)
+    with pytest.raises(ValueError, match="Received: steps_per_epoch=0"):
+        SeededBatches(x, x, steps_per_epoch=0)
     with pytest.raises(ValueError, match="Received: transform=flip"):
         SeededBatches(x, x, transform="flip")
     with pytest.raises(ValueError, match="Received: epoch=-1"):

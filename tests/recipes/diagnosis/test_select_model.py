@@ -34,7 +34,7 @@ class TestChoice:
     """Models that do not learn have the errors that they were given."""
 
     @pytest.mark.parametrize(
-        ("errors", "tolerance", "chosen"),
+        ("errors", "tol", "chosen"),
         [
             ([9, 4, 1], 0.0, 2),
             ([9, 1, 4], 0.0, 1),
@@ -46,9 +46,9 @@ class TestChoice:
             ([1.02, 1.005, 1], 0.03, 0),
         ],
     )
-    def test_simplest_of_the_best(self, errors, tolerance, chosen):
+    def test_simplest_of_the_best(self, errors, tol, chosen):
         candidates = [constant(np.sqrt(error)) for error in errors]
-        found = select(candidates, epochs=1, tolerance=tolerance)
+        found = select(candidates, epochs=1, tol=tol)
         np.testing.assert_allclose(
             [each.val_error for each in found.trials], errors, rtol=1e-6
         )
@@ -63,8 +63,8 @@ class TestChoice:
     def test_negative_losses(self):
         """The margin lies above the lowest loss also where that is below zero."""
         signed = [constant(value, loss=linear) for value in (-0.5, -0.995, -1.0)]
-        assert select(signed, tolerance=0.0).chosen.name == "3"
-        assert select(signed, tolerance=0.01).chosen.name == "2"
+        assert select(signed, tol=0.0).chosen.name == "3"
+        assert select(signed, tol=0.01).chosen.name == "2"
 
     def test_what_is_not_finite_is_not_chosen(self):
         found = select([constant(np.nan), constant(3.0)])
@@ -188,8 +188,8 @@ def not_compiled():
         ({"candidates": [constant(1.0), not_compiled]}, "from candidate '2'"),
         ({"candidates": [lambda: None]}, "Received: None from candidate '1'"),
         ({"epochs": 0}, "Received: epochs=0"),
-        ({"tolerance": -0.1}, "tolerance=-0.1"),
-        ({"tolerance": np.nan}, "tolerance=nan"),
+        ({"tol": -0.1}, "tol=-0.1"),
+        ({"tol": np.nan}, "tol=nan"),
         ({"x": iter([X])}, "Received: x=<list_iterator"),
         ({"validation_data": None}, "Received: validation_data=None"),
         ({"candidates": [constant(np.nan)]}, "Received: 1 candidates"),

@@ -29,7 +29,7 @@ def test_stretched_is_pillow_s_resize(shape):
 def test_padded_keeps_the_aspect_ratio(shape):
     """The image by Pillow, in the middle of what fills the rest."""
     x = RNG.uniform(0, 255, shape)
-    layer = FullImageView(8, 8, keep_aspect_ratio=True, fill_value=7.0)
+    layer = FullImageView(8, 8, pad_to_aspect_ratio=True, fill_value=7.0)
     height, width = (8 * side // max(shape) for side in shape)
     top, left = (8 - height) // 2, (8 - width) // 2
     expected = np.full((8, 8), 7.0)
@@ -39,7 +39,7 @@ def test_padded_keeps_the_aspect_ratio(shape):
 
 
 def test_padding_of_a_view_that_is_no_square():
-    layer = FullImageView(6, 12, keep_aspect_ratio=True, fill_value=-1.0)
+    layer = FullImageView(6, 12, pad_to_aspect_ratio=True, fill_value=-1.0)
     view = numpy(layer(np.full((1, 30, 31, 1), 255.0)))[0, 0, ..., 0]
     expected = np.full((6, 12), 255.0)  # 6.2 pixels wide: six centres are in
     expected[:, :3] = expected[:, 9:] = -1
@@ -61,10 +61,10 @@ def test_mirror_views_in_one_line():
     np.testing.assert_allclose(alone.predict(x, verbose=0), both[0], atol=1e-6)
 
 
-@pytest.mark.parametrize("keep_aspect_ratio", [True, False])
-def test_contract(tmp_path, keep_aspect_ratio):
+@pytest.mark.parametrize("pad_to_aspect_ratio", [True, False])
+def test_contract(tmp_path, pad_to_aspect_ratio):
     def make():
-        return FullImageView(7, 6, keep_aspect_ratio, flips=True)
+        return FullImageView(7, 6, pad_to_aspect_ratio, flips=True)
 
     check_layer(make, (11, 9, 3), tmp_path, fit=False)
 
@@ -80,9 +80,9 @@ def test_dtypes(dtype):
     assert (numpy(y) % 1).any()
 
 
-@pytest.mark.parametrize("keep_aspect_ratio", [True, False])
-def test_unknown_image_size(keep_aspect_ratio):
-    layer = FullImageView(12, 10, keep_aspect_ratio)
+@pytest.mark.parametrize("pad_to_aspect_ratio", [True, False])
+def test_unknown_image_size(pad_to_aspect_ratio):
+    layer = FullImageView(12, 10, pad_to_aspect_ratio)
     inputs = keras.Input((None, None, 1), dtype="uint8")
     model = keras.Model(inputs, layer(inputs))
     assert model.output_shape == (None, 1, 12, 10, 1)

@@ -10,10 +10,10 @@ from hornbook.recipes.inference.voting_report import voting_report
 def answers(both, mended, broken, neither):
     """Labels, and classes before and after, of so many examples of each kind."""
     kinds = np.repeat([0, 1, 2, 3], [both, mended, broken, neither])
-    labels = np.arange(len(kinds)) % 3
-    before = np.where(np.isin(kinds, (0, 2)), labels, (labels + 1) % 3)
-    after = np.where(np.isin(kinds, (0, 1)), labels, (labels + 2) % 3)
-    return labels, before, after
+    y_true = np.arange(len(kinds)) % 3
+    before = np.where(np.isin(kinds, (0, 2)), y_true, (y_true + 1) % 3)
+    after = np.where(np.isin(kinds, (0, 1)), y_true, (y_true + 2) % 3)
+    return y_true, before, after
 
 
 def report(*counts, **options):
@@ -21,21 +21,21 @@ def report(*counts, **options):
 
 
 def test_hand_count():
-    labels = [0, 1, 2, 2, 1]
+    y_true = [0, 1, 2, 2, 1]
     before = [[0.5, 0.3, 0.2], [0.1, 0.8, 0.1], [0.4, 0.4, 0.2], [1, 0, 0], [0, 1, 0]]
     after = [0, 2, 2, 2, 1]
-    result = voting_report(labels, before, after, seconds=(2, 21))
+    result = voting_report(y_true, before, after, seconds=(2, 21))
     assert (result["wrong_to_right"], result["right_to_wrong"]) == (2, 1)
     assert (result["before"], result["after"]) == (0.6, 0.8)
     assert result["examples"] == 5 and result["difference"] == 0.2
     assert result["cost"] == 10.5
-    assert voting_report(labels, before, after)["cost"] is None
+    assert voting_report(y_true, before, after)["cost"] is None
 
 
 def test_scores_count_by_their_highest_the_first_of_equals():
-    labels = np.array([0, 1, 1])
+    y_true = np.array([0, 1, 1])
     scores = np.array([[2.0, 2.0], [-3.0, -1.0], [5.0, 5.0]])
-    result = voting_report(labels, scores, labels)
+    result = voting_report(y_true, scores, y_true)
     assert result["before"] == pytest.approx(2 / 3)
     assert (result["wrong_to_right"], result["right_to_wrong"]) == (1, 0)
 
@@ -96,18 +96,20 @@ def test_of_many_examples_it_is_wald_s():
 
 
 @pytest.mark.parametrize(
-    ("shares", "examples", "confidence"),
+    ("shares", "examples", "confidence_level"),
     [((0.85, 0.06, 0.03, 0.06), 100, 0.95), ((0.5, 0.2, 0.1, 0.2), 60, 0.8)],
 )
-def test_interval_covers_the_truth_as_often_as_it_says(shares, examples, confidence):
+def test_interval_covers_the_truth_as_often_as_it_says(
+    shares, examples, confidence_level
+):
     rng = np.random.default_rng(0)
     truth, trials = shares[1] - shares[2], 600
     covered = 0
     for counts in rng.multinomial(examples, shares, trials):
-        low, high = report(*counts, confidence=confidence)["interval"]
+        low, high = report(*counts, confidence_level=confidence_level)["interval"]
         covered += low <= truth <= high
     # Three standard deviations of a count, and the point or two it is conservative.
-    assert confidence - 0.04 < covered / trials < confidence + 0.05
+    assert confidence_level - 0.04 < covered / trials < confidence_level + 0.05
 
 
 def test_numbers_are_json():
@@ -120,17 +122,17 @@ def test_numbers_are_json():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"labels": []}, r"Received: shape=\(0,\)"),
-        ({"labels": [[0, 1]]}, r"Received: shape=\(1, 2\)"),
+        ({"y_true": []}, r"Received: shape=\(0,\)"),
+        ({"y_true": [[0, 1]]}, r"Received: shape=\(1, 2\)"),
         ({"before": [0]}, r"`before` must be .* 2 examples\. Received: shape=\(1,\)"),
         ({"after": 1}, r"`after` must be .*Received: shape=\(\)"),
         ({"after": [[0.5, np.nan], [1, 0]]}, "`after` must be finite"),
         ({"seconds": (1, 0)}, r"Received: seconds=\(1, 0\)"),
         ({"seconds": (1,)}, r"Received: seconds=\(1,\)"),
-        ({"confidence": 95}, "Received: confidence=95"),
+        ({"confidence_level": 95}, "Received: confidence_level=95"),
     ],
 )
 def test_bad_arguments(change, message):
-    given = {"labels": [0, 1], "before": [0, 1], "after": [0, 1], **change}
+    given = {"y_true": [0, 1], "before": [0, 1], "after": [0, 1], **change}
     with pytest.raises(ValueError, match=message):
         voting_report(**given)

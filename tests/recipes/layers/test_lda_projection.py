@@ -35,15 +35,15 @@ def assert_same_up_to_sign(found, expected, **tolerance):
     np.testing.assert_allclose(found, expected * signs, **tolerance)
 
 
-@pytest.mark.parametrize("components", [None, 2])
+@pytest.mark.parametrize("n_components", [None, 2])
 @pytest.mark.parametrize("shape", [(400, 8), (6000, 64)])  # one block, two blocks
-def test_is_that_of_sklearn(shape, components):
+def test_is_that_of_sklearn(shape, n_components):
     x, y = classes(*shape, 5)
-    layer = adapted((x, y), components)
+    layer = adapted((x, y), n_components)
     x = x.astype("float64")
-    peer = LinearDiscriminantAnalysis("eigen", n_components=components).fit(x, y)
+    peer = LinearDiscriminantAnalysis("eigen", n_components=n_components).fit(x, y)
     expected = peer.transform(x) - peer.transform(x).mean(axis=0)
-    assert layer.kept == (components or 4)
+    assert layer.kept == (n_components or 4)
     assert_same_up_to_sign(numpy(layer(x)), expected, atol=1e-3)
 
 
@@ -223,9 +223,9 @@ def test_refuses_other_shapes_in_the_call():
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ({"components": 0}, "Received: components=0"),
-        ({"components": 0.9}, "Received: components=0.9"),
-        ({"components": True}, "Received: components=True"),
+        ({"n_components": 0}, "Received: n_components=0"),
+        ({"n_components": 0.9}, "Received: n_components=0.9"),
+        ({"n_components": True}, "Received: n_components=True"),
         ({"shrinkage": -0.1}, "Received: shrinkage=-0.1"),
         ({"shrinkage": 1.5}, "Received: shrinkage=1.5"),
         ({"shrinkage": float("nan")}, "Received: shrinkage=nan"),

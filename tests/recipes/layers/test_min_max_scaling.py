@@ -20,7 +20,7 @@ def adapted(data, *args, **kwargs):
 @pytest.mark.parametrize("low, high", [(0, 1), (-1, 1), (5.0, 5.5)])
 def test_is_that_of_sklearn(low, high):
     x, new = examples(50, 6)[:40], examples(50, 6)[40:]
-    layer = adapted(x, low=low, high=high)
+    layer = adapted(x, feature_range=(low, high))
     peer = MinMaxScaler((low, high)).fit(x.astype("float64"))
     np.testing.assert_allclose(numpy(layer(x)), peer.transform(x), atol=1e-6)
     np.testing.assert_allclose(numpy(layer(new)), peer.transform(new), atol=1e-6)
@@ -36,7 +36,7 @@ def test_ends_are_exact():
 def test_constant_features_become_low():
     x = examples(10, 3)
     x[:, 1] = 0.1
-    y = numpy(adapted(x, low=-2)(x + 1))
+    y = numpy(adapted(x, feature_range=(-2, 1))(x + 1))
     np.testing.assert_array_equal(y[:, 1], np.full(10, -2.0))
     assert np.isfinite(y).all()
 
@@ -101,7 +101,7 @@ def test_integers_are_not_rounded():
 @pytest.mark.parametrize("axis", [-1, (1, 2), None])
 def test_contract(axis, tmp_path):
     x = examples(20, 3, 4)
-    check_layer(lambda: adapted(x, axis, -1.0, name="scale"), (3, 4), tmp_path)
+    check_layer(lambda: adapted(x, axis, (-1.0, 1.0), name="scale"), (3, 4), tmp_path)
 
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "float16", "bfloat16"])
@@ -156,10 +156,12 @@ def test_refuses_other_shapes_in_the_call(shape):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ({"low": 1}, "Received: low=1, high=1.0"),
-        ({"low": 3, "high": 2}, "Received: low=3, high=2"),
-        ({"high": float("inf")}, "Received: low=0.0, high=inf"),
-        ({"low": float("nan")}, "Received: low=nan"),
+        ({"feature_range": (1, 1.0)}, r"Received: feature_range=\(1, 1\.0\)"),
+        ({"feature_range": [3, 2]}, r"Received: feature_range=\[3, 2\]"),
+        ({"feature_range": (0.0, float("inf"))}, r"feature_range=\(0\.0, inf\)"),
+        ({"feature_range": (float("nan"), 1)}, r"feature_range=\(nan, 1\)"),
+        ({"feature_range": (0, 1, 2)}, r"feature_range=\(0, 1, 2\)"),
+        ({"feature_range": 1}, "Received: feature_range=1"),
         ({"axis": 0}, "Received: axis=0"),
         ({"axis": (1, 0)}, r"Received: axis=\(1, 0\)"),
         ({"axis": 1.5}, "Received: axis=1.5"),

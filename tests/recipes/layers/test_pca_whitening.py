@@ -28,12 +28,12 @@ def weights(layer):
     return [numpy(each) for each in (layer.mean, layer.kernel, layer.bias)]
 
 
-@pytest.mark.parametrize("components", [None, 3, 0.8])
+@pytest.mark.parametrize("n_components", [None, 3, 0.8])
 @pytest.mark.parametrize("shape", [(200, 8), (6000, 64)])  # one block, two blocks
-def test_is_that_of_sklearn(shape, components):
+def test_is_that_of_sklearn(shape, n_components):
     x = correlated(*shape)
-    layer = adapted(x, components, epsilon=1e-12)
-    peer = PCA(components, whiten=True, svd_solver="full").fit(x.astype("float64"))
+    layer = adapted(x, n_components, epsilon=1e-12)
+    peer = PCA(n_components, whiten=True, svd_solver="full").fit(x.astype("float64"))
     assert layer.kept == peer.n_components_
     np.testing.assert_allclose(numpy(layer.mean), peer.mean_, rtol=1e-5, atol=1e-6)
     expected = peer.transform(x[:100].astype("float64"))
@@ -142,11 +142,11 @@ def test_takes_images_and_integers():
     np.testing.assert_allclose(white, numpy(adapted(flat, 5)(flat)), atol=1e-5)
 
 
-@pytest.mark.parametrize("components", [None, 0.9])
+@pytest.mark.parametrize("n_components", [None, 0.9])
 @pytest.mark.parametrize("shape", [(6,), (2, 3)])
-def test_contract(shape, components, tmp_path):
+def test_contract(shape, n_components, tmp_path):
     x = correlated(100, 6).reshape(100, *shape)
-    check_layer(lambda: adapted(x, components, name="white"), shape, tmp_path)
+    check_layer(lambda: adapted(x, n_components, name="white"), shape, tmp_path)
 
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "float16", "bfloat16"])
@@ -201,10 +201,10 @@ def test_refuses_other_shapes_in_the_call():
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ({"components": 0}, "Received: components=0"),
-        ({"components": 1.0}, "Received: components=1.0"),
-        ({"components": True}, "Received: components=True"),
-        ({"components": "mle"}, "Received: components=mle"),
+        ({"n_components": 0}, "Received: n_components=0"),
+        ({"n_components": 1.0}, "Received: n_components=1.0"),
+        ({"n_components": True}, "Received: n_components=True"),
+        ({"n_components": "mle"}, "Received: n_components=mle"),
         ({"epsilon": 0}, "Received: epsilon=0"),
         ({"epsilon": float("nan")}, "Received: epsilon=nan"),
     ],

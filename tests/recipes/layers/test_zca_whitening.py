@@ -55,11 +55,11 @@ def test_no_rotation_of_it_is_nearer_to_the_input():
     assert ((white - centred) ** 2).sum() < ((other - centred) ** 2).sum()
 
 
-@pytest.mark.parametrize("components", [2, 0.7])
-def test_components_are_all_that_is_left(components):
+@pytest.mark.parametrize("n_components", [2, 0.7])
+def test_components_are_all_that_is_left(n_components):
     x = correlated(500, 6).astype("float64")
-    peer = PCA(components, whiten=True).fit(x)
-    white = numpy(adapted(x, components)(x))
+    peer = PCA(n_components, whiten=True).fit(x)
+    white = numpy(adapted(x, n_components)(x))
     expected = peer.transform(x) @ peer.components_
     np.testing.assert_allclose(white, expected, atol=1e-3)
 
@@ -146,11 +146,11 @@ def test_takes_images_and_integers():
     np.testing.assert_allclose(white.reshape(300, 24), expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("components", [None, 0.9])
+@pytest.mark.parametrize("n_components", [None, 0.9])
 @pytest.mark.parametrize("shape", [(6,), (2, 3)])
-def test_contract(shape, components, tmp_path):
+def test_contract(shape, n_components, tmp_path):
     x = correlated(100, 6).reshape(100, *shape)
-    check_layer(lambda: adapted(x, components, name="white"), shape, tmp_path)
+    check_layer(lambda: adapted(x, n_components, name="white"), shape, tmp_path)
 
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "float16", "bfloat16"])
@@ -205,10 +205,10 @@ def test_refuses_other_shapes_in_the_call():
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ({"components": 0}, "Received: components=0"),
-        ({"components": 1.0}, "Received: components=1.0"),
-        ({"components": True}, "Received: components=True"),
-        ({"components": "mle"}, "Received: components=mle"),
+        ({"n_components": 0}, "Received: n_components=0"),
+        ({"n_components": 1.0}, "Received: n_components=1.0"),
+        ({"n_components": True}, "Received: n_components=True"),
+        ({"n_components": "mle"}, "Received: n_components=mle"),
         ({"epsilon": 0}, "Received: epsilon=0"),
         ({"epsilon": float("nan")}, "Received: epsilon=nan"),
     ],

@@ -49,18 +49,20 @@ def on_parabola(rates, weight=2.0):
 
 
 def test_curve_is_that_of_sgd_whose_rate_grows_by_a_constant_factor():
-    found = find(parabola(keras.optimizers.SGD()), ONE, start=1e-3, end=9.0, steps=60)
-    rates = np.geomspace(1e-3, 9.0, 60)[: len(found.rates)]
-    np.testing.assert_allclose(found.rates, rates, rtol=1e-5)
+    found = find(
+        parabola(keras.optimizers.SGD()), ONE, start_lr=1e-3, end_lr=9.0, steps=60
+    )
+    rates = np.geomspace(1e-3, 9.0, 60)[: len(found.learning_rates)]
+    np.testing.assert_allclose(found.learning_rates, rates, rtol=1e-5)
     np.testing.assert_allclose(found.losses, list(on_parabola(rates)), rtol=2e-3)
     # Above 1 the weight grows with each step.
     assert 1 < found.diverged < 9
-    assert found.diverged == found.rates[-1]
+    assert found.diverged == found.learning_rates[-1]
     assert found.tenth == found.diverged / 10
 
 
 def test_smoothing_is_a_gaussian_over_decades():
-    found = find(simple_model("adam"), start=1e-5, end=1e-1, steps=80)
+    found = find(simple_model("adam"), start_lr=1e-5, end_lr=1e-1, steps=80)
     sigma = WIDTH / (4 / 79)
     smooth = [
         gaussian_filter1d(values, sigma, mode="constant", truncate=50)
@@ -70,7 +72,7 @@ def test_smoothing_is_a_gaussian_over_decades():
 
 
 def test_steepest_is_where_the_loss_falls_fastest():
-    found = find(parabola("sgd"), ONE, start=1e-4, end=1.0, steps=200)
+    found = find(parabola("sgd"), ONE, start_lr=1e-4, end_lr=1.0, steps=200)
     rates = np.geomspace(1e-4, 1.0, 200)
     falls = np.diff(list(on_parabola(rates)))
     assert abs(np.log10(found.steepest / rates[falls.argmin()])) < WIDTH
@@ -106,19 +108,19 @@ def test_a_loss_that_never_falls_suggests_nothing():
 def test_negative_losses_do_not_count_as_divergence():
     model = parabola("sgd")
     model.compile("sgd", lambda y, p: (p - y) ** 2 - 100)
-    found = find(model, ONE, start=1e-3, end=0.5)
+    found = find(model, ONE, start_lr=1e-3, end_lr=0.5)
     assert found.diverged is None and len(found.losses) == 20
 
 
 def test_it_ends_at_a_loss_that_is_not_finite():
     data = [*[ONE] * 15, (np.nan * ONE[0], ONE[1])]
-    found = find(parabola("sgd"), data, start=1e-3, end=0.5)
-    assert len(found.rates) == len(found.losses) == 15
+    found = find(parabola("sgd"), data, start_lr=1e-3, end_lr=0.5)
+    assert len(found.learning_rates) == len(found.losses) == 15
     assert found.diverged == pytest.approx(np.geomspace(1e-3, 0.5, 20)[15])
 
 
 def test_plot(tmp_path):
-    found = find(parabola("sgd"), ONE, start=1e-3, end=9.0, steps=40)
+    found = find(parabola("sgd"), ONE, start_lr=1e-3, end_lr=9.0, steps=40)
     figure = found.plot(tmp_path / "curve.png")
     assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
     axes = figure.axes[0]
@@ -129,10 +131,10 @@ def test_plot(tmp_path):
 
 
 def test_progress(capsys):
-    find(parabola("sgd"), ONE, end=0.5, verbose=1)
+    find(parabola("sgd"), ONE, end_lr=0.5, verbose=1)
     out = capsys.readouterr().out
     assert "20/20" in out and out.endswith("\n")
-    find(parabola("sgd"), ONE, end=0.5)
+    find(parabola("sgd"), ONE, end_lr=0.5)
     assert not capsys.readouterr().out
 
 
@@ -140,9 +142,9 @@ def test_progress(capsys):
 
 
 def test_layer_wise_ratios_are_kept():
-    plain = find(parabola("sgd"), ONE, start=1e-3, end=0.5)
+    plain = find(parabola("sgd"), ONE, start_lr=1e-3, end_lr=0.5)
     half = LayerwiseLearningRate("sgd", {".": 0.5})
-    scaled = find(parabola(half), ONE, start=2e-3, end=1.0)
+    scaled = find(parabola(half), ONE, start_lr=2e-3, end_lr=1.0)
     np.testing.assert_allclose(scaled.losses, plain.losses, rtol=1e-4)
     assert half.multipliers == [0.5]
 
@@ -158,9 +160,9 @@ def test_a_schedule_gives_way_to_the_ramp(wrap, trained):
     model = parabola(optimizer)
     if trained:  # at rate 0
         model.fit(*ONE, batch_size=2, epochs=2, verbose=0)
-    plain = find(parabola("sgd"), ONE, start=1e-3, end=0.5)
-    found = find(model, ONE, start=1e-3, end=0.5)
-    np.testing.assert_allclose(found.rates, plain.rates, rtol=1e-4)
+    plain = find(parabola("sgd"), ONE, start_lr=1e-3, end_lr=0.5)
+    found = find(model, ONE, start_lr=1e-3, end_lr=0.5)
+    np.testing.assert_allclose(found.learning_rates, plain.learning_rates, rtol=1e-4)
     np.testing.assert_allclose(found.losses, plain.losses, rtol=1e-3)
     before = model.get_weights()
     model.fit(*ONE, verbose=0)  # the schedule's rate again, 0
@@ -169,10 +171,12 @@ def test_a_schedule_gives_way_to_the_ramp(wrap, trained):
 
 def test_gradient_accumulation():
     optimizer = keras.optimizers.SGD(gradient_accumulation_steps=2)
-    found = find(parabola(optimizer), ONE, start=1e-3, end=0.5)
-    np.testing.assert_allclose(found.rates, np.geomspace(1e-3, 0.5, 20), rtol=1e-5)
+    found = find(parabola(optimizer), ONE, start_lr=1e-3, end_lr=0.5)
+    np.testing.assert_allclose(
+        found.learning_rates, np.geomspace(1e-3, 0.5, 20), rtol=1e-5
+    )
     np.testing.assert_array_equal(found.losses[::2], found.losses[1::2])
-    truth = list(on_parabola(found.rates[1::2]))
+    truth = list(on_parabola(found.learning_rates[1::2]))
     np.testing.assert_allclose(found.losses[::2], truth, rtol=1e-3)
 
 
@@ -251,7 +255,7 @@ def test_fit_gives_what_it_would_have_given_without(name, again):
         model, results = make_model(name), []
         for _ in range(1 + again):
             if finder:
-                find(model, end=100.0)
+                find(model, end_lr=100.0)
             results.append(fits(model, (X, Y)))
         return results
 
@@ -463,10 +467,10 @@ def test_arrays_come_in_random_order_with_weights_and_by_name():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"start": 0.0}, "Received: start=0.0"),
-        ({"start": 1.0, "end": 0.1}, r"Received: start=1\.0, end=0\.1"),
-        ({"end": float("inf")}, "end=inf"),
-        ({"start": float("nan")}, "start=nan"),
+        ({"start_lr": 0.0}, "Received: start_lr=0.0"),
+        ({"start_lr": 1.0, "end_lr": 0.1}, r"Received: start_lr=1\.0, end_lr=0\.1"),
+        ({"end_lr": float("inf")}, "end_lr=inf"),
+        ({"start_lr": float("nan")}, "start_lr=nan"),
         ({"steps": 9}, "at least 10.*Received: steps=9"),
         ({"steps": 20.5}, r"Received: steps=20\.5"),
         ({"batch_size": 0}, "Received: batch_size=0"),
@@ -500,6 +504,6 @@ def test_models_that_are_not_ready():
 
 def test_too_soon_to_read_a_rate_off():
     model = parabola("sgd")
-    with pytest.raises(ValueError, match=r"blew up after \d+ steps.*start=2\.0"):
-        find(model, ONE, start=2.0)
+    with pytest.raises(ValueError, match=r"blew up after \d+ steps.*start_lr=2\.0"):
+        find(model, ONE, start_lr=2.0)
     np.testing.assert_array_equal(model.get_weights()[0], 2.0)

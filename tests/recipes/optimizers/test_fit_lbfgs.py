@@ -19,7 +19,7 @@ WEIGHTS = RNG.uniform(0, 3, size=70)
 # With `floatx` float64, Keras computes in float32 even so on torch (matrix products and
 # more) and on JAX (means, tanh and more).
 BACKEND = keras.backend.backend()
-EXACT = {"ftol": 0, "gtol": 1e-10, "iterations": 1000, "verbose": 0}
+EXACT = {"ftol": 0, "gtol": 1e-10, "max_iter": 1000, "verbose": 0}
 
 
 @pytest.fixture
@@ -154,7 +154,7 @@ class TestLoss:
             Y,
             chunk_size=chunk_size,
             sample_weight=weights,
-            iterations=3,
+            max_iter=3,
             verbose=0,
         )
         expected = model.evaluate(X, Y, 70, sample_weight=weights, verbose=0)
@@ -164,7 +164,7 @@ class TestLoss:
         paths = []
         for chunk_size in (70, 33, 8):
             model = mlp(squares, bias_regularizer="l2")
-            fit = {"iterations": 10, "verbose": 0, "sample_weight": WEIGHTS}
+            fit = {"max_iter": 10, "verbose": 0, "sample_weight": WEIGHTS}
             history = fit_lbfgs(model, X, Y, chunk_size=chunk_size, **fit)
             paths.append(history.history["loss"])
         rtol = 1e-10 if BACKEND == "tensorflow" else 1e-5
@@ -172,7 +172,7 @@ class TestLoss:
 
     def test_a_mean_of_chunk_means_would_be_another_loss(self):
         model = mlp()
-        history = fit_lbfgs(model, X, Y, chunk_size=64, iterations=3, verbose=0)
+        history = fit_lbfgs(model, X, Y, chunk_size=64, max_iter=3, verbose=0)
         parts = [
             model.evaluate(X[s], Y[s], verbose=0) for s in (slice(64), slice(64, 70))
         ]
@@ -190,7 +190,7 @@ class TestLoss:
         model = keras.Model(inputs, outputs)
         model.compile(loss={"p": "mse", "q": "mae"}, loss_weights={"p": 1.0, "q": 0.3})
         x, y = {"a": X[:, :1], "b": X[:, 1:]}, {"p": Y[:, :1], "q": Y[:, 1:]}
-        history = fit_lbfgs(model, x, y, chunk_size=32, iterations=5, verbose=0)
+        history = fit_lbfgs(model, x, y, chunk_size=32, max_iter=5, verbose=0)
         expected = model.evaluate(x, y, 70, verbose=0, return_dict=True)["loss"]
         assert history.history["loss"][-1] == pytest.approx(expected, rel=1e-6)
 
@@ -244,7 +244,7 @@ class TestLikeFit:
             model,
             X,
             Y,
-            iterations=3,
+            max_iter=3,
             validation_data=(X[:9], Y[:9], WEIGHTS[:9]),
             callbacks=[Watch()],
             verbose=0,
@@ -280,9 +280,9 @@ class TestLikeFit:
     def test_goes_on_with_fit_and_with_itself(self, tmp_path):
         model = mlp()
         model.compile("adam", "mse")
-        first = fit_lbfgs(model, X, Y, iterations=5, verbose=0)
+        first = fit_lbfgs(model, X, Y, max_iter=5, verbose=0)
         model.fit(X, Y, epochs=1, verbose=0)
-        second = fit_lbfgs(model, X, Y, iterations=5, verbose=0)
+        second = fit_lbfgs(model, X, Y, max_iter=5, verbose=0)
         assert second.history["loss"][-1] < first.history["loss"][-1]
         model.save(tmp_path / "model.keras")
         again = keras.models.load_model(tmp_path / "model.keras")
@@ -291,20 +291,20 @@ class TestLikeFit:
         )
 
     def test_verbose(self, capsys):
-        fit_lbfgs(mlp(), X, Y, iterations=2, verbose=0)
+        fit_lbfgs(mlp(), X, Y, max_iter=2, verbose=0)
         assert capsys.readouterr().out == ""
-        fit_lbfgs(mlp(), X, Y, iterations=2)
+        fit_lbfgs(mlp(), X, Y, max_iter=2)
         out = capsys.readouterr().out
         assert "Epoch 2/2" in out
         assert out.count("gradient: ") >= 2
-        assert "Stopped: the limit, iterations=2, was reached." in out
+        assert "Stopped: the limit, max_iter=2, was reached." in out
 
 
 class TestStops:
     @pytest.mark.parametrize(
         ("stop", "reason"),
         [
-            ({"iterations": 2}, "the limit, iterations=2, was reached"),
+            ({"max_iter": 2}, "the limit, max_iter=2, was reached"),
             ({"gtol": 0.1}, "no entry of the gradient is above gtol=0.1"),
             ({"ftol": 0.02, "gtol": 0}, "the loss fell by no more than ftol=0.02 of"),
         ],
@@ -371,7 +371,7 @@ class TestStops:
 
     def test_best_point_is_restored(self):
         model = mlp()
-        history = fit_lbfgs(model, X, Y, iterations=40, verbose=0)
+        history = fit_lbfgs(model, X, Y, max_iter=40, verbose=0)
         loss = model.evaluate(X, Y, 70, verbose=0)
         assert loss == pytest.approx(min(history.history["loss"]), rel=1e-6)
 
@@ -402,7 +402,7 @@ class TestWhatMoves:
             v.assign(value)
         before = [numpy(v) for v in still]
         with pytest.warns(UserWarning, match="acts otherwise in training"):
-            history = fit_lbfgs(model, X, Y, iterations=50, verbose=0)
+            history = fit_lbfgs(model, X, Y, max_iter=50, verbose=0)
         for v, old in zip(still, before, strict=True):
             np.testing.assert_array_equal(numpy(v), old)
         a = np.hstack([X, np.ones((70, 1))])
@@ -415,7 +415,7 @@ class TestWhatMoves:
         model.compile(loss="mse")
         with warnings.catch_warnings(record=True) as seen:
             warnings.simplefilter("always")
-            fit_lbfgs(model, X, Y, iterations=2, verbose=0)
+            fit_lbfgs(model, X, Y, max_iter=2, verbose=0)
         assert not [each for each in seen if "acts otherwise" in str(each.message)]
 
 
@@ -455,7 +455,7 @@ def test_what_is_no_mean_fits_in_one_chunk(make, loss, what):
         ValueError, match=f"not a mean.*Received: a model with .*{what}"
     ):
         fit_lbfgs(model, x, y, chunk_size=69, verbose=0)
-    history = fit_lbfgs(model, x, y, chunk_size=70, iterations=3, verbose=0)
+    history = fit_lbfgs(model, x, y, chunk_size=70, max_iter=3, verbose=0)
     expected = model.evaluate(x, y, 70, verbose=0)
     assert history.history["loss"][-1] == pytest.approx(expected, rel=1e-5)
 
@@ -464,10 +464,10 @@ class TestRefuses:
     @pytest.mark.parametrize(
         "bad",
         [
-            {"iterations": 0},
-            {"iterations": 1.5},
+            {"max_iter": 0},
+            {"max_iter": 1.5},
             {"chunk_size": 0},
-            {"corrections": -1},
+            {"history_size": -1},
             {"sample_weight": WEIGHTS[:3]},
             {"class_weight": {0: 1.0}, "sample_weight": WEIGHTS},
         ],

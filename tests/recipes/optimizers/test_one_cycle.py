@@ -15,20 +15,23 @@ def rates(schedule, steps):
 
 @pytest.mark.parametrize("steps", [2, 21, 1000, 100_000])
 @pytest.mark.parametrize(
-    ("divisor", "final_divisor", "cycle"), [(25, 1e4, 0.9), (10, 100, 0.6), (1, 1, 1)]
+    ("div_factor", "final_div_factor", "pct_start"),
+    [(25, 1e4, 0.45), (10, 100, 0.3), (1, 1, 0.5)],
 )
-def test_straight_lines_between_four_points(steps, divisor, final_divisor, cycle):
-    schedule = OneCycle(0.5, steps, divisor, final_divisor, cycle)
-    low = 0.5 / divisor
-    places = np.array([0, cycle / 2, cycle, 1]) * (steps - 1)
-    values = [low, 0.5, low, low / final_divisor if cycle < 1 else low]
+def test_straight_lines_between_four_points(
+    steps, div_factor, final_div_factor, pct_start
+):
+    schedule = OneCycle(0.5, steps, div_factor, final_div_factor, pct_start)
+    low, cycle = 0.5 / div_factor, 2 * pct_start
+    places = np.array([0, pct_start, cycle, 1]) * (steps - 1)
+    values = [low, 0.5, low, low / final_div_factor if cycle < 1 else low]
     at = np.unique(np.linspace(0, steps - 1, 40).astype(int))
     truth = np.interp(at, places, values)
     np.testing.assert_allclose(rates(schedule, at), truth, rtol=1e-4, atol=1e-7)
     if cycle < 1:  # goes on at the last rate
         np.testing.assert_allclose(
             rates(schedule, [steps - 1, steps, 10 * steps]),
-            low / final_divisor,
+            low / final_div_factor,
             rtol=1e-2,
             atol=1e-7,
         )
@@ -61,7 +64,7 @@ def test_it_is_torch_s_with_three_phases():
 
 
 def test_contract(tmp_path):
-    check_config(OneCycle(0.1, 30, 5, 50, 0.8))
+    check_config(OneCycle(0.1, 30, 5, 50, 0.4))
     check_fit(lambda: OneCycle(0.1, 12))
     check_saving(OneCycle(0.1, 12), tmp_path)
 
@@ -69,19 +72,19 @@ def test_contract(tmp_path):
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("max_rate", 0.0),
-        ("max_rate", float("nan")),
-        ("steps", 1),
-        ("steps", 10.0),
-        ("divisor", 0.5),
-        ("final_divisor", 0.0),
-        ("cycle", 0.0),
-        ("cycle", 1.1),
+        ("max_lr", 0.0),
+        ("max_lr", float("nan")),
+        ("total_steps", 1),
+        ("total_steps", 10.0),
+        ("div_factor", 0.5),
+        ("final_div_factor", 0.0),
+        ("pct_start", 0.0),
+        ("pct_start", 0.55),
     ],
 )
 def test_bad_arguments(name, value):
     with pytest.raises(ValueError, match=f"Received: {name}={value}"):
-        OneCycle(**{"max_rate": 0.1, "steps": 10, name: value})
+        OneCycle(**{"max_lr": 0.1, "total_steps": 10, name: value})
 
 
 def test_layer_wise_rates_follow_it():

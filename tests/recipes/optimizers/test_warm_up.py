@@ -72,8 +72,8 @@ def test_contract(tmp_path):
         (("fast", 3), "Received: schedule=fast"),
         ((-0.1, 3), "Received: schedule=-0.1"),
         ((float("nan"), 3), "Received: schedule=nan"),
-        ((0.1, -1), "Received: steps=-1"),
-        ((0.1, 2.5), "Received: steps=2.5"),
+        ((0.1, -1), "Received: warmup_steps=-1"),
+        ((0.1, 2.5), "Received: warmup_steps=2.5"),
     ],
 )
 def test_bad_arguments(arguments, message):

@@ -112,7 +112,7 @@ def test_whole_units_vanish_and_the_rest_are_shrunk():
     shrunk = TARGETS * np.maximum(0, 1 - FACTOR * np.sqrt(INPUTS) / LENGTHS)
     np.testing.assert_allclose(kernels[-1], shrunk, atol=1e-4)
     assert swing(kernels) < 1e-4
-    gone = GroupLasso(FACTOR).zero_groups(kernels[-1], tolerance=1e-4)
+    gone = GroupLasso(FACTOR).zero_groups(kernels[-1], tol=1e-4)
     np.testing.assert_array_equal(gone, LENGTHS < 0.4)
 
 
@@ -128,9 +128,9 @@ def test_swings_about_zero_as_told(name, arguments, rate, bound):
     optimizer = getattr(keras.optimizers, name)(rate, **arguments)
     kernels = solve(optimizer, steps=300)
     assert 0.01 * bound < swing(kernels) < bound
-    gone = [GroupLasso(FACTOR).zero_groups(w, tolerance=bound) for w in kernels]
+    gone = [GroupLasso(FACTOR).zero_groups(w, tol=bound) for w in kernels]
     assert (np.array(gone) == (LENGTHS < 0.4)).all()
-    assert not GroupLasso(FACTOR).zero_groups(kernels[-1], tolerance=0.0).any()
+    assert not GroupLasso(FACTOR).zero_groups(kernels[-1], tol=0.0).any()
 
 
 def test_zero_groups():

@@ -40,7 +40,7 @@ def run(folder, model, train, validation, epochs=10, batch_size=32):
     """Trains, and gives the diagnosis, and the model as it was before."""
     (x, y), every = train, max(1, len(train[0]) // batch_size // 3)
     probe = LayerProbe(x[:PROBE], y[:PROBE])
-    monitor = TrainingMonitor(folder, probe, every=every)
+    monitor = TrainingMonitor(folder, probe, update_freq=every)
     initial = keras.models.clone_model(model)
     initial.set_weights(model.get_weights())
     for old, new in zip(model.layers, initial.layers, strict=True):
