@@ -58,8 +58,9 @@ docs: $(VENV)/.made-docs ## the site, into build/site
 table: $(VENV)/.made-dev ## renew the zoo's table of backbones (builds each once, minutes)
 	$(BIN)/python -m hornbook.zoo.backbones.make_table
 
-lint: $(VENV)/.made-dev ## ruff
+lint: $(VENV)/.made-dev ide ## ruff and mypy
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 format: $(VENV)/.made-dev ## let ruff mend what it can
 	$(BIN)/ruff check --fix . && $(BIN)/ruff format .
@@ -73,7 +74,7 @@ lock: $(VENV)/.made-dev ## renew constraints.txt from pyproject.toml
 	mv .constraints constraints.txt
 
 ide: ## links so that an editor finds hornbook.recipes and its kin
-	mkdir -p .ide/hornbook
+	rm -rf .ide && mkdir -p .ide/hornbook
 	for part in recipes zoo tuning; do ln -sfn ../../$$part .ide/hornbook/$$part; done
 	for file in src/hornbook/*; do ln -sfn ../../$$file .ide/hornbook/; done
 

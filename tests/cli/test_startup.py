@@ -45,7 +45,6 @@ def test_errors_stand_alone():
     loaded = loaded_after(program)
     assert {name for name in loaded if name.startswith("hornbook")} == {
         "hornbook",
-        "hornbook.zoo",
         "hornbook.errors",
     }
     assert not loaded & HEAVY

@@ -1,9 +1,10 @@
 """What a rule finds, and the lists of rules."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
-RULES = []  # on a model and its data: from a `Look`
-RUN_RULES = []  # on a training: from a `Run`
+RULES: list[Callable] = []  # on a model and its data: from a `Look`
+RUN_RULES: list[Callable] = []  # on a training: from a `Run`
 
 
 @dataclass(frozen=True)
