@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 
-.PHONY: help demo tune install test test-slow studies studies-quick docs table lint format lock ide clean
+.PHONY: help demo tune install test test-rest test-all test-slow studies studies-quick docs table lint format lock ide clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -27,14 +27,24 @@ tune: $(VENV)/.made ## search for hyperparameters on the embedded data
 install: $(VENV)/.made-dev ## a virtual environment with all that development needs
 
 # Two at a time, with one thread each for linear algebra: more would wait for each other.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -m 'not slow' -n 2 --dist worksteal
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal $(PYTEST_OPTIONS)
+RECIPES := tests/recipes tests/test_recipes_alone.py
 
-# The recipes' tests run once on each backend; everything else on TensorFlow.
-test: $(VENV)/.made-dev ## lint, and every test that is not slow
-	$(BIN)/ruff check . && $(BIN)/ruff format --check .
-	$(PYTEST)
-	KERAS_BACKEND=jax $(PYTEST) tests/recipes
-	KERAS_BACKEND=torch $(PYTEST) tests/recipes
+# On JAX and torch only what differs there, by the tests' names; the rest is arithmetic.
+DIFFERS := alone or contract or config or saving or save or dtype or precision or graph \
+	or xla or jit or compiled or export or torch
+
+test: lint ## lint, and the tests that take minutes in all
+	$(PYTEST) -m 'not slow and not heavy'
+	KERAS_BACKEND=jax $(PYTEST) -m 'not slow and not heavy' -k '$(DIFFERS)' $(RECIPES)
+	KERAS_BACKEND=torch $(PYTEST) -m 'not slow and not heavy' -k '$(DIFFERS)' $(RECIPES)
+
+test-rest: $(VENV)/.made-dev
+	$(PYTEST) -m 'heavy and not slow'
+	KERAS_BACKEND=jax $(PYTEST) -m 'not slow' $(RECIPES)
+	KERAS_BACKEND=torch $(PYTEST) -m 'not slow' $(RECIPES)
+
+test-all: test test-rest ## also workers, exports, the site, the clock, all on each backend
 
 test-slow: $(VENV)/.made-dev ## the long checks: kills, claims over seeds, lowest versions, wheel
 	$(BIN)/pytest -m slow
@@ -58,8 +68,9 @@ docs: $(VENV)/.made-docs ## the site, into build/site
 table: $(VENV)/.made-dev ## renew the zoo's table of backbones (builds each once, minutes)
 	$(BIN)/python -m hornbook.zoo.backbones.make_table
 
-lint: $(VENV)/.made-dev ## ruff
+lint: $(VENV)/.made-dev ide ## ruff and mypy
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 format: $(VENV)/.made-dev ## let ruff mend what it can
 	$(BIN)/ruff check --fix . && $(BIN)/ruff format .
@@ -73,7 +84,7 @@ lock: $(VENV)/.made-dev ## renew constraints.txt from pyproject.toml
 	mv .constraints constraints.txt
 
 ide: ## links so that an editor finds hornbook.recipes and its kin
-	mkdir -p .ide/hornbook
+	rm -rf .ide && mkdir -p .ide/hornbook
 	for part in recipes zoo tuning; do ln -sfn ../../$$part .ide/hornbook/$$part; done
 	for file in src/hornbook/*; do ln -sfn ../../$$file .ide/hornbook/; done
 

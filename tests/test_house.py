@@ -182,8 +182,10 @@ def may_import(name, package, here, *, at_once, is_recipe, needs):
         return False
     if package == "hornbook.recipes":
         return within(name, ["hornbook.recipes"])
-    if package == "hornbook" and at_once and within(name, [*FOLDERS][1:]):
-        return False
+    if package == "hornbook" and within(name, ["hornbook.recipes"]):
+        return False  # the command line reads the recipes' files
+    if package == "hornbook" and within(name, ["hornbook.zoo", "hornbook.tuning"]):
+        return not at_once and height(name) <= height(here)
     return height(name) <= height(here)
 
 
@@ -469,6 +471,8 @@ class TestImports:
             ("src/hornbook/cli/a.py", "from hornbook import recipe_index", False),
             ("src/hornbook/cli/a.py", "from hornbook.zoo import finetune", True),
             ("src/hornbook/cli/a.py", "def f():\n    import hornbook.zoo", False),
+            ("src/hornbook/cli/a.py", "def f():\n    import hornbook.recipes", True),
+            ("src/hornbook/cli/a.py", "def f():\n    import keras", False),
             ("src/hornbook/cli/a.py", "class A:\n    import hornbook.tuning", True),
             ("src/hornbook/cli/__init__.py", "import hornbook.tuning", True),
         ],

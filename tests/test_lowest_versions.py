@@ -33,7 +33,7 @@ def test_the_quick_tests_pass_on_the_lowest_versions(tmp_path):
     subprocess.run([*install, "-c", pins, ROOT], check=True)
     done = subprocess.run(
         [
-            *(python, "-m", "pytest", "-q", "-m", "not slow", "-n", "2"),
+            *(python, "-m", "pytest", "-q", "-m", "not slow and not heavy", "-n", "2"),
             *("-p", "no:cacheprovider", "--rootdir", ROOT),
             *("tests/recipes", "tests/zoo", "tests/cli", "tests/tuning"),
         ],

@@ -54,7 +54,7 @@ def test_wheel(tmp_path):
     tops = {name.partition("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"hornbook"}
     assert {name for name in names if name.startswith("hornbook/")} == shipped
-    for ending in (".weights.h5", ".json", ".html.j2"):
+    for ending in (".weights.h5", ".json", ".html.j2", "/py.typed"):
         assert any(name.endswith(ending) for name in shipped)
 
     done = subprocess.run(

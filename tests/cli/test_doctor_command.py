@@ -1,26 +1,11 @@
-"""`hornbook doctor`, as a user's shell runs it."""
+"""`hornbook doctor`, once as a user's shell runs it, else in this process."""
 
 import json
-import os
-import subprocess
-import sys
 
 import keras
 import numpy as np
 import pytest
 from keras import layers
-
-ENV = {**os.environ, "OMP_NUM_THREADS": "1"}
-
-
-def doctor(*arguments, **options):
-    return subprocess.run(
-        [sys.executable, "-m", "hornbook", "doctor", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        env=ENV,
-        **options,
-    )
 
 
 def write_history(path, validation):
@@ -40,17 +25,17 @@ def model(*inner, **keywords):
     return made
 
 
-def test_a_history(tmp_path):
+def test_a_history(tmp_path, shell):
     history = tmp_path / "history.csv"
     write_history(history, [2, 1.5, 1.1, 0.9, 0.8, 0.9, 1, 1.2, 1.4, 1.6, 1.8, 2])
-    done = doctor(history)
+    done = shell("doctor", history)
     assert done.returncode == 0, done.stderr
     assert "overfits from epoch 5" in done.stdout
     assert "1. Stop at the best epoch" in done.stdout
     assert "<h1>Overfits</h1>" in (tmp_path / "doctor.html").read_text()
 
 
-def test_a_folder_with_a_model_and_data(tmp_path):
+def test_a_folder_with_a_model_and_data(tmp_path, command):
     run = tmp_path / "run"
     run.mkdir()
     write_history(run / "history.csv", np.geomspace(2.2, 0.05, 12))
@@ -60,8 +45,14 @@ def test_a_folder_with_a_model_and_data(tmp_path):
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(60, 4)) + 100, np.arange(60) % 3
     np.savez(tmp_path / "data.npz", x=x, y=y, x_val=x[:5], y_val=y[:5])
-    done = doctor(
-        run, "--data", tmp_path / "data.npz", "--json", "--out", tmp_path / "d.html"
+    done = command(
+        "doctor",
+        run,
+        "--data",
+        tmp_path / "data.npz",
+        "--json",
+        "--out",
+        tmp_path / "d.html",
     )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
@@ -76,15 +67,15 @@ def test_a_folder_with_a_model_and_data(tmp_path):
     )
 
 
-def test_a_model_with_a_lambda_is_refused_unless_trusted(tmp_path):
+def test_a_model_with_a_lambda_is_refused_unless_trusted(tmp_path, command):
     path = tmp_path / "model.keras"
     double = layers.Lambda(lambda x: x * 2)
     model(double, layers.Dense(8, activation="relu")).save(path)
-    done = doctor(path)
+    done = command("doctor", path)
     assert done.returncode == 2
     assert "--trust" in done.stderr and "Traceback" not in done.stderr
     assert not (tmp_path / "doctor.html").exists()
-    done = doctor(path, "--trust")
+    done = command("doctor", path, "--trust")
     assert done.returncode == 0, done.stderr
     assert "No problems found." in done.stdout
 
@@ -100,12 +91,12 @@ def test_a_model_with_a_lambda_is_refused_unless_trusted(tmp_path):
         ("a.csv", b"", "no rows"),
     ],
 )
-def test_what_cannot_be_diagnosed(tmp_path, name, content, says):
+def test_what_cannot_be_diagnosed(tmp_path, command, name, content, says):
     path = tmp_path / name
     if content == "folder":
         path.mkdir()
     elif content is not None:
         path.write_bytes(content)
-    done = doctor(path)
+    done = command("doctor", path)
     assert done.returncode == 2, done.stdout
     assert says in done.stderr and "Traceback" not in done.stderr

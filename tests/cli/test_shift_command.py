@@ -1,28 +1,11 @@
-"""`hornbook shift`, as a user's shell runs it."""
+"""`hornbook shift`, once as a user's shell runs it, else in this process."""
 
 import csv
 import json
-import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 from PIL import Image
-
-HORNBOOK = [sys.executable, "-m", "hornbook", "shift"]
-# More threads than cores make small matrices slow.
-ENV = {**os.environ, "OMP_NUM_THREADS": "1"}
-
-
-def hornbook(*arguments, **options):
-    return subprocess.run(
-        [*HORNBOOK, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        env=ENV,
-        **options,
-    )
 
 
 def draw(folder, rng, counts, brightness=0):
@@ -50,9 +33,10 @@ def sets(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def moved(sets, tmp_path_factory):
+def moved(sets, tmp_path_factory, command):
     out = tmp_path_factory.mktemp("out") / "1"
-    done = hornbook(
+    done = command(
+        "shift",
         *("--train", f"folder:{sets['train']}", "--test", f"folder:{sets['moved']}"),
         *("--out", out),
     )
@@ -98,13 +82,15 @@ def test_the_numbers_and_the_weights(moved):
     assert np.mean(heavy) > 1.3
 
 
-def test_no_shift_of_an_unlabelled_folder_as_json(sets, tmp_path):
+@pytest.mark.heavy
+def test_no_shift_of_an_unlabelled_folder_as_json(sets, tmp_path, shell):
     flat = tmp_path / "flat"
     flat.mkdir()
     for file in sets["same"].rglob("*.png"):
         (flat / f"{file.parent.name}{file.name}").write_bytes(file.read_bytes())
     (flat / "notes.txt").write_text("not a picture")
-    done = hornbook(
+    done = shell(
+        "shift",
         *("--train", f"folder:{sets['train']}", "--test", f"folder:{flat}", "--json"),
         cwd=tmp_path,
     )
@@ -130,23 +116,27 @@ def test_no_shift_of_an_unlabelled_folder_as_json(sets, tmp_path):
         ),
     ],
 )
-def test_wrong_input_is_one_sentence_and_exit_2(sets, tmp_path, arguments, message):
+def test_wrong_input_is_one_sentence_and_exit_2(
+    sets, tmp_path, command, arguments, message
+):
     places = {name: f"folder:{path}" for name, path in sets.items()}
-    done = hornbook(*(each.format(**places) for each in arguments), cwd=tmp_path)
+    done = command(
+        "shift", *(each.format(**places) for each in arguments), cwd=tmp_path
+    )
     assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert not list(tmp_path.iterdir())
 
 
-def test_a_full_folder_is_refused_at_once(sets):
+def test_a_full_folder_is_refused_at_once(sets, command):
     place = f"folder:{sets['train']}"
-    done = hornbook("--train", place, "--test", place, "--out", sets["train"])
+    done = command("shift", "--train", place, "--test", place, "--out", sets["train"])
     assert done.returncode == 2
     assert "The output folder is not empty" in done.stderr
 
 
-def test_help_says_what_it_needs():
-    done = hornbook("--help")
+def test_help_says_what_it_needs(command):
+    done = command("shift", "--help")
     for word in ("--train", "--test", "--backbone", "--out", "--trust", "--json"):
         assert word in done.stdout

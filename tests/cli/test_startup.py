@@ -45,12 +45,12 @@ def test_errors_stand_alone():
     loaded = loaded_after(program)
     assert {name for name in loaded if name.startswith("hornbook")} == {
         "hornbook",
-        "hornbook.zoo",
         "hornbook.errors",
     }
     assert not loaded & HEAVY
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("arguments", AT_ONCE, ids=" ".join)
 def test_answers_at_once(arguments):
     # 0.5 s is what we promise on an idle machine. A machine that runs tests is not

@@ -290,6 +290,7 @@ def wait_for(process, folder, count):
     raise AssertionError("No trial has ended in a minute.")
 
 
+@pytest.mark.heavy
 def test_interrupted_it_reports_and_says_how_to_go_on(tmp_path):
     (tmp_path / "slow.py").write_text(SLOW)
     options = ["--space", "slow.py", "--trials", 40, "--epochs", 2, "--out", "1"]

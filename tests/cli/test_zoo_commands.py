@@ -108,6 +108,7 @@ finally:
 AT_ONCE = (("zoo", "list"), ("zoo", "show", "keras/vgg16"))
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("arguments", AT_ONCE, ids=" ".join)
 def test_answers_at_once(arguments):
     done = subprocess.run(

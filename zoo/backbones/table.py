@@ -16,23 +16,29 @@ def read_table():
     return tuple(json.loads(PATH.read_text(encoding="utf-8")))
 
 
-def select(source=None, family=None, max_params=None):
-    """The backbones that fit.
+def list_backbones(
+    source: str | None = None,
+    family: str | None = None,
+    max_params: int | None = None,
+) -> list[dict]:
+    """The zoo's backbones, or those of them that fit.
 
     Args:
-        source: "ours", "keras" or "hub"; None for all.
-        family: Such as "resnet"; None for all.
-        max_params: How many parameters they may have, without a head.
+        source: String, "ours", "keras" or "hub". Defaults to None, for all.
+        family: String, such as "resnet". Defaults to None, for all.
+        max_params: Integer, how many parameters they may have, without a head.
+            Defaults to None, for any number.
 
     Returns:
-        List of dicts.
+        List of dicts, each a backbone's card, in the order of the table. `"id"` is what
+        `open_backbone` and `fine_tune` take.
 
     Raises:
         InputError: if there is no such source or family.
 
     Example:
 
-    >>> [row["id"] for row in select("ours", family="wide_resnet")]
+    >>> [row["id"] for row in list_backbones("ours", family="wide_resnet")]
     ['wide_resnet16_4']
     """
     rows = list(read_table())

@@ -4,7 +4,7 @@ import logging
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -140,7 +140,7 @@ def tune(
     if copy is not None:
         _copy(copy)
         return
-    settings = {
+    settings: dict[str, Any] = {
         "space": space,
         "data": data,
         "labels_per_class": labels_per_class,

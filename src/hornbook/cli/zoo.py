@@ -38,9 +38,9 @@ def list_backbones(
     as_json: AsJson = False,
 ):
     """List the backbones that can be fine-tuned."""
-    from hornbook.zoo.backbones.table import select
+    from hornbook.zoo.backbones.table import list_backbones
 
-    rows = select(source, family, _number(max_params))
+    rows = list_backbones(source, family, _number(max_params))
     if as_json:
         print(json.dumps(rows, ensure_ascii=False))
         return

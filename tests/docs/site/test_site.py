@@ -14,6 +14,7 @@ import pytest
 
 from hornbook import recipe_index
 
+pytestmark = pytest.mark.heavy  # Sphinx
 ROOT = Path(__file__).parents[3]
 SOURCES = ROOT / "docs/site"
 NOTES = tomllib.loads((SOURCES / "notes.toml").read_text())["chapter"]

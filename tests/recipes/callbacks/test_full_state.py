@@ -162,6 +162,7 @@ def check_killed(folder, *moments):
     return done
 
 
+@pytest.mark.heavy
 def test_killed_training_ends_as_an_undisturbed_one(tmp_path):
     at_random = f"{random.uniform(0, 0.3):.3f}"
     done = check_killed(tmp_path, "arrays:2", "latest:1", at_random)

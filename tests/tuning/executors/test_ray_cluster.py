@@ -52,6 +52,7 @@ def cluster(tmp_path_factory):
 
 
 class TestRay:
+    @pytest.mark.heavy
     def test_one_worker_is_killed_and_the_table_is_as_in_process(
         self, tmp_path, capsys, cluster
     ):
@@ -75,6 +76,7 @@ class TestRay:
         assert "its worker was killed" in capsys.readouterr().out
         assert cluster.is_initialized()
 
+    @pytest.mark.heavy
     def test_worker_that_fits_nowhere(self, tmp_path, cluster):
         with pytest.raises(InputError, match="cpus=64"):
             tuning.Ray(cpus=64).start(pack(make(tmp_path), (), {}))

@@ -7,7 +7,7 @@ from hornbook.errors import InputError
 from hornbook.zoo.backbones import make_table as make
 from hornbook.zoo.backbones.keras_applications import ARCHITECTURES
 from hornbook.zoo.backbones.shipped import native_ids
-from hornbook.zoo.backbones.table import find, read_table, select
+from hornbook.zoo.backbones.table import find, list_backbones, read_table
 
 CARD = {"id", "source", "family", "kind", "parameters", "weights", "licence"}
 BUILT = {"input_shape", "features", "has_batchnorm", "groups", "preprocessing", "head"}
@@ -15,12 +15,12 @@ RENEW = "run `python -m hornbook.zoo.backbones.make_table`"
 
 
 def test_it_is_fresh_for_ours():
-    assert select("ours") == make.our_rows(), RENEW
-    assert [row["id"] for row in select("ours")] == native_ids()
+    assert list_backbones("ours") == make.our_rows(), RENEW
+    assert [row["id"] for row in list_backbones("ours")] == native_ids()
 
 
 def test_it_is_fresh_for_kerass_names():
-    ids = [row["id"] for row in select("keras")]
+    ids = [row["id"] for row in list_backbones("keras")]
     assert ids == [f"keras/{name}" for name in ARCHITECTURES], RENEW
 
 
@@ -31,12 +31,12 @@ def test_it_is_fresh_for_a_few_of_kerass(name):
 
 @pytest.mark.slow
 def test_it_is_fresh_for_all_of_kerass():
-    assert make.keras_rows() == select("keras"), RENEW
+    assert make.keras_rows() == list_backbones("keras"), RENEW
 
 
 def test_it_is_fresh_for_kerashub():
     assert keras_hub.__version__.startswith("0.32.")
-    assert select("hub") == make.hub_rows(), RENEW
+    assert list_backbones("hub") == make.hub_rows(), RENEW
 
 
 def test_ids_are_unique_and_cards_complete():
@@ -66,18 +66,18 @@ def test_parameters_are_those_that_keras_tells(id, millions):
 
 
 def test_selection():
-    resnets = select(family="resnet")
+    resnets = list_backbones(family="resnet")
     assert {row["source"] for row in resnets} == {"ours", "keras", "hub"}
-    small = select("keras", max_params=5e6)
+    small = list_backbones("keras", max_params=5e6)
     assert {"keras/mobilenet_v2", "keras/nasnet_mobile"} <= {r["id"] for r in small}
     assert all(row["parameters"] <= 5e6 for row in small)
-    assert len(small) < len(select("keras"))
+    assert len(small) < len(list_backbones("keras"))
 
 
 def test_what_is_not_there():
     with pytest.raises(InputError, match=r"near it are.*keras/resnet50.*resnet_50"):
         find("keras/resnet_50")
     with pytest.raises(InputError, match=r"no family.*mobilenet_v2.*Received: x"):
-        select(family="x")
+        list_backbones(family="x")
     with pytest.raises(InputError, match=r"hub, keras, ours. Received: timm"):
-        select("timm")
+        list_backbones("timm")

@@ -43,6 +43,7 @@ def truth(run):
     return model.predict(PIXELS, verbose=0)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("format", ["savedmodel", "onnx", "tflite", "openvino"])
 def test_the_same_outputs(run, format):
     done = export_run(run, format)
@@ -68,6 +69,7 @@ print(json.dumps([run(pixels).tolist(), run(pixels[:1]).tolist()]))
 """
 
 
+@pytest.mark.heavy
 def test_torch(run):
     """Another backend opens the same file, and what it exports answers the same."""
     done = subprocess.run(
