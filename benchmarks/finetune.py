@@ -3,7 +3,7 @@
 The peer is the method of https://keras.io/guides/transfer_learning, in a
 script of our own: the base model frozen and called with `training=False`, dropout and a
 new head, `fit`; then the base model unfrozen, all compiled again at a low rate, `fit`.
-Ours is `fine_tune(strategy="thaw")`: the head on cached features, then all. Both have
+Ours is `fine_tune`: the head on cached features, then all, and no crops. Both have
 the same backbone, the same examples, head, batches and epochs, and the guide's rates,
 and begin with all imported and nothing built or compiled. A side reaches an accuracy at
 the end of the first epoch whose validation accuracy is that high; how long that took is
@@ -115,11 +115,14 @@ def ours(backbone, train, validation, clock, seed):
         backbone,
         train,
         validation,
-        strategy="thaw",
+        strategy="head_then_all",
         epochs=epochs,
-        head_share=EPOCHS["head"] / epochs,
-        rate=rate,
-        backbone_rate=1.0,
+        freeze_epochs=EPOCHS["head"],
+        learning_rate=rate,
+        backbone_lr_multiplier=1.0,
+        batchnorm="frozen",
+        random_crop=False,
+        steps_per_epoch=steps,
         dropout=DROPOUT,
         batch_size=BATCH,
         patience=epochs,

@@ -27,9 +27,9 @@ from hornbook.recipes.inference.recalibrate_batchnorm import recalibrate_batchno
 from hornbook.zoo.data.arrays.crops import centre_crops
 from hornbook.zoo.data.dataset import read_source
 from hornbook.zoo.data.splits import draw_dataset
-from hornbook.zoo.finetune.arms import head_then_all
 from hornbook.zoo.finetune.inference_model import build_voter
-from hornbook.zoo.finetune.train import train_arm
+from hornbook.zoo.runs.compare import train_arm
+from hornbook.zoo.runs.config import RunConfig
 
 DATA, BACKBONE, SIZE = "tfds:hornbook_photo_digits", "glyphnet.letters_rgb", 32
 LABELS, EPOCHS, MEMBERS = 20, 10, 3
@@ -58,18 +58,17 @@ def dataset(seed):
 def classifier(seed, augment, member=0, rate=RATES[0]):
     """A classifier of crops; "fixed" has seen no other crop than the centre's."""
     data = dataset(seed)
+    config = RunConfig.of(
+        {"backbone": BACKBONE, "epochs": EPOCHS, "seed": 100 * member + seed}
+    )
+    changes = {"learning_rate": rate, "augment": augment}
     if augment == "fixed":
         crops = centre_crops(data.train.images, SIZE)
         data = replace(data, train=replace(data.train, images=crops))
-    return train_arm(
-        head_then_all(rate=rate),
-        data,
-        BACKBONE,
-        epochs=EPOCHS,
-        batch_size=32,
-        seed=100 * member + seed,
-        augment="none" if augment == "fixed" else augment,
-    ).classifier
+        held = centre_crops(data.validation.images, SIZE)
+        data = replace(data, validation=replace(data.validation, images=held))
+        changes = {"learning_rate": rate, "random_crop": False}
+    return train_arm(config, "head_then_all", data, **changes).classifier
 
 
 def accuracy(probabilities, seed):
@@ -144,9 +143,9 @@ STUDY = Study(
     file=__file__,
     arms={
         FIXED: functools.partial(one_view, "fixed"),
-        RANDOM: functools.partial(one_view, "none"),
-        FIVE: functools.partial(votes, "none", "five"),
-        TEN: functools.partial(votes, "none", "ten"),
+        RANDOM: functools.partial(one_view, None),
+        FIVE: functools.partial(votes, None, "five"),
+        TEN: functools.partial(votes, None, "ten"),
         PRESET: functools.partial(votes, "digits", "five"),
         "light preset (mirrored too), five vote": functools.partial(
             votes, "light", "five"

@@ -20,16 +20,16 @@ from pictures import COLOURS, dots, panels
 from tables import NAMES
 
 from hornbook.zoo.runs.compare import compare_arms
-from hornbook.zoo.runs.config import Job
+from hornbook.zoo.runs.config import RunConfig
 
 PHOTO = {"data": "tfds:hornbook_photo_digits", "backbone": "glyphnet.letters_rgb"}
 GREY = {"data": "tfds:hornbook_digits", "backbone": "glyphnet.letters_grey"}
-JOBS = [
-    Job(**PHOTO, labels_per_class=5),
-    Job(**GREY, labels_per_class=5),
-    Job(**GREY, labels_per_class=1),
-    Job(**PHOTO, labels_per_class=20),
+RUNS = [
+    RunConfig.of({**data, "labels_per_class": labels})
+    for data, labels in ((PHOTO, 5), (GREY, 5), (GREY, 1), (PHOTO, 20))
 ]
+
+WAYS = ("linear_probe", "full", "full_slow", "head_then_all")
 
 
 def picture(result):
@@ -55,15 +55,16 @@ def decide(tasks):
     for task in tasks:
         arms = {arm["name"]: 100 * np.array(arm["accuracies"]) for arm in task["arms"]}
         scratch = arms.pop("scratch")
-        alone = {name: arms[name] for name in ("probe", "full", "slow", "thaw")}
+        alone = {name: arms[name] for name in WAYS}
         for values in alone.values():
             row = summarise(values, scratch)
             signs.append(row["difference"] > 0 and row["p"] < 0.05)
         best = max(alone, key=lambda name: alone[name].mean())
-        signs.append(best == "thaw")
+        signs.append(best == "head_then_all")
         told.append(
             f"{NAMES[task['dataset']]}, {task['labels_per_class']} a class: best is "
-            f"{best}, {alone[best].mean():.1f} %; thaw {alone['thaw'].mean():.1f}; "
+            f"{best}, {alone[best].mean():.1f} %; head_then_all "
+            f"{alone['head_then_all'].mean():.1f}; "
             f"from scratch {scratch.mean():.1f}"
         )
     return by_signs(signs), "; ".join(told) + "."
@@ -72,11 +73,12 @@ def decide(tasks):
 def main():
     """Runs every arm on every task with five seeds; goes on where it was stopped."""
     tasks = []
-    for job in JOBS:
-        name = f"{job.data.partition(':')[2]}-{job.labels_per_class}"
+    for config in RUNS:
+        data = config.data
+        name = f"{data.data.partition(':')[2]}-{data.labels_per_class}"
         folder = ROOT / "build/studies/finetune_arms" / name
         folder.mkdir(parents=True, exist_ok=True)
-        task = compare_arms(folder, job)
+        task = compare_arms(folder, config)
         tasks.append(task)
         for arm in task["arms"]:
             accuracies = [round(accuracy, 3) for accuracy in arm["accuracies"]]

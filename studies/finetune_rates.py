@@ -12,7 +12,7 @@ Rule:    the one rate that was tried with all ways, 0.01, costs a way what its m
 Change:  rates further off: a way's own lie within a factor of ten; another optimizer.
 Command: python studies/finetune_rates.py
 Writes:  docs/studies/finetune_rates.json and .png; the rates stand in
-         zoo/finetune/arms.py.
+         zoo/runs/compare.py.
 """
 
 import functools
@@ -26,14 +26,14 @@ from tables import NAMES
 
 from hornbook.zoo.data.arrays.few_labels import draw_few
 from hornbook.zoo.data.splits import load_dataset
-from hornbook.zoo.finetune.arms import ARMS
+from hornbook.zoo.runs.config import RunConfig
 
 RATES = {
     "scratch": [3e-3, 1e-2, 3e-2],
-    "probe": [1e-2, 3e-2, 1e-1],
+    "linear_probe": [1e-2, 3e-2, 1e-1],
     "full": [1e-3, 3e-3, 1e-2],
-    "slow": [3e-3, 1e-2, 3e-2],
-    "thaw": [1e-2, 3e-2, 1e-1],
+    "full_slow": [3e-3, 1e-2, 3e-2],
+    "head_then_all": [1e-2, 3e-2, 1e-1],
 }
 COMMON = 1e-2
 TASKS = {
@@ -65,17 +65,19 @@ def development_draw(name, channels, seed):
 def arm(task, way, seed):
     """The best rate's accuracy in % on the rest of the pool; each rate's."""
     backbone, channels = TASKS[task]
+    config = RunConfig.of({"backbone": backbone, "seed": seed})
     search = ArmRate(
-        ARMS[way],
-        [(seed, development_draw(task, channels, seed))],
+        way,
+        [(config, development_draw(task, channels, seed))],
         RATES[way],
-        backbone,
         directory=str(ROOT / "build/studies/finetune_rates/searches"),
         project_name=f"{task}-{way}-{seed}",
     )
     search.search()
     trials = search.oracle.get_best_trials(len(RATES[way]))
-    found = {t.hyperparameters["rate"]: round(100 * t.score, 2) for t in trials}
+    found = {
+        t.hyperparameters["learning_rate"]: round(100 * t.score, 2) for t in trials
+    }
     return max(found.values()), {"rates": {f"{r:g}": found[r] for r in sorted(found)}}
 
 
@@ -135,7 +137,7 @@ STUDY = Study(
         for task in TASKS
         for way in RATES
     },
-    baseline=name("hornbook_photo_digits", "thaw"),
+    baseline=name("hornbook_photo_digits", "head_then_all"),
     measure="Accuracy at a way's best rate, on the rest of the training pool (%)",
     decide=decide,
     seeds=(100, 101, 102),

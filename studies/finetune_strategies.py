@@ -38,11 +38,11 @@ if is_quick():
     RATES = RATES[1:2]
 ONE = "all at one rate"
 WAYS = {
-    ONE: {"strategy": "full", "backbone_rate": 1.0},
-    "the head alone": {"strategy": "probe"},
+    ONE: {"strategy": "full", "backbone_lr_multiplier": 1.0},
+    "the head alone": {"strategy": "linear_probe"},
     "all, the backbone at 0.1 of the rate": {"strategy": "full"},
-    "head first, then all at 0.1": {"strategy": "thaw"},
-    "head first, then block after block at 0.1": {"strategy": "gradual"},
+    "head first, then all at 0.1": {"strategy": "head_then_all"},
+    "head first, then block after block at 0.1": {"strategy": "gradual_unfreezing"},
     "all, each block at 0.75 of the next one's rate": {"strategy": "layer_decay"},
 }
 
@@ -63,11 +63,15 @@ def accuracy(way, rate, seed, scored=None):
         BACKBONE,
         (x[few], y[few]),
         **WAYS[way],
-        rate=rate,
+        learning_rate=rate,
+        # As for `hornbook finetune` where the way is to hold them, and no crops: the
+        # ways differ in their rates alone.
+        batchnorm="frozen",
+        random_crop=False,
         epochs=EPOCHS,
         batch_size=BATCH,
         seed=seed,
-        xla=False,  # to compile by it takes longer than to train
+        jit_compile=False,  # to compile by it takes longer than to train
     )
     guesses = tuned.model.predict(x[scored], 250, verbose=0).argmax(1)
     keras.utils.clear_session()

@@ -1,4 +1,4 @@
-"""What `hornbook finetune --rate auto` gives beside the default rate.
+"""What `hornbook finetune --learning-rate auto` gives beside the default rate.
 
 Claim:   one short run on the training examples finds a rate that does as well as the
          default, which was chosen by training many times.
@@ -14,51 +14,65 @@ Writes:  docs/studies/rate_auto.json and .png
 """
 
 import functools
-from dataclasses import replace
 
-import keras
+from arm_rate import development_accuracy
 from finetune_rates import development_draw
 from harness import Study, is_quick
 
-from hornbook.zoo.data.arrays.crops import centre_crops
-from hornbook.zoo.finetune.arms import ARMS
-from hornbook.zoo.finetune.train import find_rate, rate_curve, train_arm
+from hornbook.progress import Progress
+from hornbook.zoo.finetune.as_backbone import as_backbone
+from hornbook.zoo.finetune.lr_finder import rate_curve
+from hornbook.zoo.finetune.trainer import Trainer, with_card
+from hornbook.zoo.finetune.training_data import read_training_data
+from hornbook.zoo.runs.compare import ARMS
+from hornbook.zoo.runs.config import RunConfig
 
 TASK, BACKBONE = ("hornbook_photo_digits", 3), "glyphnet.letters_rgb"
-BATCH, EPOCHS = 32, 2 if is_quick() else 10
+EPOCHS = 2 if is_quick() else 10
 DEFAULT = "the default, 0.03"
 AUTO = "auto: the steepest slope"
 
 draw = functools.cache(functools.partial(development_draw, *TASK))
-curve = functools.cache(lambda seed: rate_curve(draw(seed), BACKBONE, BATCH, seed))
+
+
+def run_of(seed):
+    """The run of a seed."""
+    return RunConfig.of({"backbone": BACKBONE, "seed": seed, "epochs": EPOCHS})
+
+
+@functools.cache
+def curve(seed):
+    """The head's training loss while the rate rises, on the features that it is for."""
+    dataset, config = draw(seed), run_of(seed)
+    backbone = as_backbone(BACKBONE)
+    settings = with_card(config.training, backbone.card)
+    data = read_training_data(
+        settings,
+        backbone,
+        (dataset.train.images, dataset.train.labels),
+        None,
+        dataset.classes,
+    )
+    training = Trainer(settings, backbone, data, None, None, (), "memory", Progress())
+    features, _ = training.features()
+    return rate_curve(training.head, data.task, features, settings, Progress())
+
+
 RATES = {
-    DEFAULT: lambda seed: ARMS["thaw"].rate,
-    AUTO: lambda seed: find_rate(draw(seed), BACKBONE, BATCH, seed),
+    DEFAULT: lambda seed: ARMS["head_then_all"].settings["learning_rate"],
+    AUTO: lambda seed: "auto",
     "the valley": lambda seed: curve(seed).valley,
     # Where nothing diverges, of the highest rate tried.
     "a tenth of the diverging rate": lambda seed: curve(seed).tenth or 1.0,
-    "a tenth of the default, 0.003": lambda seed: ARMS["thaw"].rate / 10,
+    "a tenth of the default, 0.003": lambda seed: 3e-3,
 }
 
 
 def accuracy(name, seed):
     """Trains head first, then all; the accuracy on development digits in %."""
     rate = RATES[name](seed)
-    print(f"{name}, seed {seed}: rate {rate:.2g}", flush=True)
-    dataset = draw(seed)
-    trained = train_arm(
-        replace(ARMS["thaw"], rate=rate),
-        dataset,
-        BACKBONE,
-        epochs=EPOCHS,
-        batch_size=BATCH,
-        seed=seed,
-    )
-    size = trained.classifier.input_shape[1]
-    crops = centre_crops(dataset.test.images, size)
-    guesses = trained.classifier.predict(crops, batch_size=250, verbose=0)
-    keras.utils.clear_session()  # else the graphs of all cells stay in memory
-    return 100 * (guesses.argmax(axis=1) == dataset.test.labels).mean()
+    print(f"{name}, seed {seed}: rate {rate}", flush=True)
+    return 100 * development_accuracy("head_then_all", run_of(seed), draw(seed), rate)
 
 
 def decide(arms):

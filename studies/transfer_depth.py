@@ -45,7 +45,6 @@ from hornbook.zoo.data.arrays.few_labels import draw_few
 from hornbook.zoo.data.builders.hornbook_digits import POOL
 from hornbook.zoo.data.builders.hornbook_photo_digits import photo_digits
 from hornbook.zoo.finetune.head import build_head
-from hornbook.zoo.finetune.inference_model import build_classifier
 
 BACKBONE, SIZE, CLASSES = "glyphnet_small.letters_rgb", 32, 10
 PARTS = ("stem", "block1", "block2", "block3")
@@ -85,7 +84,9 @@ def build(pretrained):
     """A classifier, by the global seed."""
     weights = "default" if pretrained else None
     backbone = open_backbone(BACKBONE, weights=weights).model
-    return build_classifier(backbone, build_head(backbone.output_shape[-1], CLASSES))
+    head = build_head(backbone.output_shape[-1], CLASSES)
+    crops = keras.Input(backbone.input_shape[1:], name="crop")
+    return keras.Model(crops, head(backbone(crops)), name="classifier")
 
 
 @functools.cache

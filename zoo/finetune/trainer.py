@@ -200,7 +200,7 @@ class Trainer:
             stack.enter_context(computing_in(self.classifier, settings.mixed_precision))
             self.user.begin()
             try:
-                features = self._features() if self.on_features else None
+                features = self.features() if self.on_features else None
                 if self.learning_rate == "auto":
                     self._find_rate(features)
                 # The same from here on, however the rate was chosen.
@@ -215,7 +215,7 @@ class Trainer:
         self.user.end(self.tuned.history)
         return self.tuned
 
-    def _features(self):
+    def features(self) -> tuple[Arrays, Any]:
         """What the frozen backbone makes of the examples: to train, to validate on."""
         processes.follow_first(self._variables())
         settings, clock, train = self.settings, time.perf_counter(), self.data.train

@@ -13,6 +13,8 @@ from hornbook.files import atomic_write, write_json
 from hornbook.pages.figures import save_figure
 from hornbook.progress import Progress
 from hornbook.zoo.backbones.open_backbone import open_backbone
+from hornbook.zoo.data.dataset import Dataset
+from hornbook.zoo.finetune.fine_tuned import FineTuned
 from hornbook.zoo.runs import figures
 from hornbook.zoo.runs.config import RunConfig
 from hornbook.zoo.runs.run import (
@@ -137,16 +139,35 @@ def compare_arms(
     return compare
 
 
+def train_arm(
+    config: RunConfig, name: str, dataset: Dataset, **changes: Any
+) -> FineTuned:
+    """Trains a run's examples by one of the arms.
+
+    Args:
+        config: A `RunConfig`.
+        name: A key of `ARMS`.
+        dataset: The run's data.
+        **changes: Fields of `Settings` that are not the arm's.
+
+    Returns:
+        A `FineTuned`.
+    """
+    backbone = None
+    if not ARMS[name].pretrained:
+        keras.utils.set_random_seed(config.training.seed)
+        backbone = open_backbone(config.data.backbone, weights=None)
+    config = with_arm(config, name).with_training(**changes)
+    return train(config, dataset, backbone=backbone)
+
+
 def _cell(path, name, config, dataset):
     """One arm with one seed, trained and tested, or read if that was done before."""
     record = path.with_suffix(".json")
     if record.is_file():
         return json.loads(record.read_text(encoding="utf-8"))
-    start, backbone = time.perf_counter(), None
-    if not ARMS[name].pretrained:
-        keras.utils.set_random_seed(config.training.seed)
-        backbone = open_backbone(config.data.backbone, weights=None)
-    trained = train(with_arm(config, name), dataset, backbone=backbone)
+    start = time.perf_counter()
+    trained = train_arm(config, name, dataset)
     seconds = time.perf_counter() - start
     metrics, probabilities = score(trained.classifier, dataset.test, config.test)
     with atomic_write(path.with_suffix(".npy")) as new:
