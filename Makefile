@@ -31,8 +31,9 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal $(PYTEST_OPTIONS
 RECIPES := tests/recipes tests/test_recipes_alone.py
 
 # On JAX and torch only what differs there, by the tests' names; the rest is arithmetic.
-DIFFERS := alone or contract or config or saving or save or dtype or precision or graph \
-	or xla or jit or compiled or export or torch
+# (The copies' examples run on TensorFlow, and those of the originals on each.)
+DIFFERS := (examples_run or contract or config or saving or save or dtype or precision \
+	or graph or xla or jit or compiled or export or torch) and not copies
 
 test: lint ## lint, and the tests that take minutes in all
 	$(PYTEST) -m 'not slow and not heavy'

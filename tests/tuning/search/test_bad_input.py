@@ -144,7 +144,9 @@ def small_disk(folder, size):
 
 
 class TestDisk:
-    @pytest.mark.parametrize("pages", [12, 20, 40, 60])
+    @pytest.mark.parametrize(
+        "pages", [12, *(pytest.param(n, marks=pytest.mark.heavy) for n in (20, 40, 60))]
+    )
     def test_full_disk_ends_the_search_which_then_goes_on(self, tmp_path, pages):
         def build(hp):
             return compiled(
