@@ -22,7 +22,8 @@ from harness import Study, is_quick
 from hornbook.progress import Progress
 from hornbook.zoo.finetune.as_backbone import as_backbone
 from hornbook.zoo.finetune.lr_finder import rate_curve
-from hornbook.zoo.finetune.trainer import Trainer, with_card
+from hornbook.zoo.finetune.start import with_card
+from hornbook.zoo.finetune.trainer import Trainer
 from hornbook.zoo.finetune.training_data import read_training_data
 from hornbook.zoo.runs.compare import ARMS
 from hornbook.zoo.runs.config import RunConfig

@@ -21,7 +21,9 @@ FOLDERS = {
 STOREYS = [
     # The ground floor.
     "src/hornbook/errors.py",
+    "src/hornbook/fields.py",
     "src/hornbook/files.py",
+    "src/hornbook/run_folder.py",
     "src/hornbook/progress.py",
     "src/hornbook/compat.py",
     "src/hornbook/batch_hooks.py",
@@ -50,13 +52,14 @@ STOREYS = [
     "tuning/spaces",
     "tuning/report",
     "tuning/runs",
-    "tuning/arm_rate.py",
     "src/hornbook/cli",
     "src/hornbook/__main__.py",
 ]
 OURS = {"hornbook", "recipes", "zoo", "tuning", "studies", "benchmarks"}
 # What the command line may import before it knows which command will run.
 LIGHT = {*sys.stdlib_module_names, "typer", "rich"}
+# The fields of a run, from which flags are made; their modules import nothing heavy.
+READ_AT_ONCE = ["hornbook.zoo.runs.config"]
 MOST_LINES = 400
 # Private attributes of others that are read elsewhere than in `compat.py`.
 # The first three are keras-tuner's, each beside the subclass that overrides its method.
@@ -185,7 +188,8 @@ def may_import(name, package, here, *, at_once, is_recipe, needs):
     if package == "hornbook" and within(name, ["hornbook.recipes"]):
         return False  # the command line reads the recipes' files
     if package == "hornbook" and within(name, ["hornbook.zoo", "hornbook.tuning"]):
-        return not at_once and height(name) <= height(here)
+        is_light = not at_once or within(name, READ_AT_ONCE)
+        return is_light and height(name) <= height(here)
     return height(name) <= height(here)
 
 

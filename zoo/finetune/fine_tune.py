@@ -374,7 +374,7 @@ def fine_tune(
             f"num_classes must be the number of class_names, {len(class_names)}. "
             f"Received: num_classes={num_classes}"
         )
-    from hornbook.zoo.finetune.trainer import train_as_told
+    from hornbook.zoo.finetune.start import train_as_told
 
     return train_as_told(
         settings,

@@ -129,7 +129,7 @@ class Arrays:
             self.batch_size,
             seed=seed,
             transform=self.take,
-            steps=steps or self.count_steps(),
+            steps_per_epoch=steps or self.count_steps(),
             sample_weight=self.sample_weight,
         )
         return Mixed(batches, mix, seed) if mix else batches

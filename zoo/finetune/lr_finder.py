@@ -73,7 +73,7 @@ def rate_curve(
     model.compile(optimizer, **task.compiled(settings.label_smoothing))
     with progress.stage("find rate") as update:
         curve = find_learning_rate(model, features.batches(settings.seed), verbose=0)
-        update(len(curve.rates), total=len(curve.rates))
+        update(len(curve.learning_rates), total=len(curve.learning_rates))
     # Dropout's random state too, which `set_weights` leaves out.
     for variable, value in zip(model.variables, before, strict=True):
         variable.assign(value)

@@ -1,7 +1,6 @@
 """One training, from the backbone and the data to a `FineTuned`: see README.md."""
 
 import contextlib
-import dataclasses
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -9,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
-from hornbook.fields import refuse
-from hornbook.progress import Bars, Progress, in_notebook
+from hornbook.progress import Progress
 from hornbook.recipes.inference.recalibrate_batchnorm import recalibrate_batchnorm
 from hornbook.zoo.backbones.backbone import Backbone, batchnorms
 from hornbook.zoo.finetune import processes
-from hornbook.zoo.finetune.as_backbone import as_backbone
 from hornbook.zoo.finetune.batchnorm import held, what_moves
 from hornbook.zoo.finetune.callbacks import LossNotFinite, OneTraining, TimeBudget
+from hornbook.zoo.finetune.deterministic import make_deterministic
 from hornbook.zoo.finetune.distribution import copy_weights, find_devices, on_devices
 from hornbook.zoo.finetune.feature_cache import FeatureCache, extract
 from hornbook.zoo.finetune.fine_tuned import FineTuned
@@ -32,8 +30,6 @@ from hornbook.zoo.finetune.strategies import Phase, plan
 from hornbook.zoo.finetune.task import weights_by_number
 from hornbook.zoo.finetune.training_data import (
     TrainingData,
-    fingerprint,
-    read_training_data,
     takes_pictures,
 )
 from hornbook.zoo.finetune.views import picture_size
@@ -45,66 +41,6 @@ FEATURES_AT_ONCE = 1024  # in validation; they are small
 FEATURES_AT_MOST = 20_000  # that are cached for the head, where views are random
 VIEWS_AT_MOST = 25  # of each example
 EPOCHS_OF_A_BUDGET = 100_000  # the time ends them
-
-
-def train_as_told(
-    settings: "Settings",
-    backbone: Any,
-    train: Any,
-    validation: Any,
-    *,
-    classes: Any,
-    loss: Any,
-    metrics: Any,
-    callbacks: tuple,
-    cache: Any,
-    verbose: str | int,
-    progress: Progress | None,
-) -> FineTuned:
-    """Does what `fine_tune` says."""
-    if settings.save_freq is not None and settings.backup_dir is None:
-        refuse("save_freq", "left out without a backup_dir", settings.save_freq)
-    processes.join()
-    if progress is None:
-        shown = verbose in (1, 2, True) or (verbose == "auto" and in_notebook())
-        progress = Bars() if shown else Progress()
-    if not processes.is_first():
-        progress = Progress()
-    make_deterministic(settings.seed)
-    with processes.together():
-        opened = as_backbone(backbone)
-        settings = with_card(settings, opened.card)
-        data = read_training_data(settings, opened, train, validation, classes)
-        training = Trainer(
-            settings, opened, data, loss, metrics, callbacks, cache, progress
-        )
-    if processes.count() > 1:
-        processes.require_same(fingerprint(data, settings))
-    return training.run()
-
-
-def make_deterministic(seed: int) -> None:
-    """Same seed, same weights, bit for bit, on the same machine."""
-    keras.utils.set_random_seed(seed)
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        tf.config.experimental.enable_op_determinism()
-
-
-def with_card(settings: "Settings", card: dict) -> "Settings":
-    """Settings with what the backbone's card says where the user says nothing."""
-    told = {"learning_rate": 1e-3, "batchnorm": "frozen", **card.get("fine_tuning", {})}
-    frozen = settings.strategy == "linear_probe" or settings.backbone_lr_multiplier == 0
-    if frozen:
-        told["batchnorm"] = "frozen"
-    missing = {
-        name: told[name]
-        for name in ("learning_rate", "batchnorm")
-        if getattr(settings, name) is None
-        and not (name == "learning_rate" and not isinstance(settings.optimizer, str))
-    }
-    return dataclasses.replace(settings, **missing)
 
 
 class Trainer:

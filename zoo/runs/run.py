@@ -175,8 +175,8 @@ def create(
         InputError: before anything is written, if the run can't be done.
     """
     from hornbook.zoo.finetune.distribution import find_devices
+    from hornbook.zoo.finetune.start import with_card
     from hornbook.zoo.finetune.task import weights_by_number
-    from hornbook.zoo.finetune.trainer import with_card
 
     folder, writes = Path(folder), processes.is_first()
     if writes:

@@ -604,9 +604,9 @@ class TestOptions:
             0.0
         )  # nothing can be learned from what it lets through
         tuned = tune(build(), data, augment=black, epochs=2, learning_rate=0.1)
-        assert {row["accuracy"] for row in tuned.history} <= {16 / 48}
+        assert max(row["accuracy"] for row in tuned.history) < 0.5
         plain = tune(build(), data, epochs=2, learning_rate=0.1)
-        assert plain.history[-1]["accuracy"] > 0.5
+        assert plain.history[-1]["accuracy"] > 0.6
         assert layers.Rescaling not in map(type, tuned.model.layers)
         assert tuned.seconds.keys() == {"features", "head", "all"}
 
