@@ -11,43 +11,20 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
+from tiny import build, patterns
 
 from hornbook.errors import InputError
 from hornbook.recipes.data.seeded_batches import SeededBatches
 from hornbook.zoo import fine_tune
-from hornbook.zoo.backbones import Backbone
 from hornbook.zoo.finetune.callbacks import LossNotFinite
 from hornbook.zoo.finetune.feature_cache import FeatureCache, extract
 from hornbook.zoo.finetune.inputs import Arrays, Stream
 from hornbook.zoo.finetune.mixing import Mix, Mixed
-from hornbook.zoo.finetune.schedule import CosinePhases
-
-
-def build(dense=(6, 5, 4), norm=True):
-    """A backbone of three blocks over 4×4 pictures, the same each time."""
-    keras.utils.set_random_seed(7)
-    inputs = keras.Input((4, 4, 1), name="image")
-    x = layers.Rescaling(1 / 64)(inputs)
-    groups = []
-    for number, width in enumerate(dense):
-        x = layers.Conv2D(width, 2, name=f"conv{number}")(x)
-        names = [f"conv{number}/kernel", f"conv{number}/bias"]
-        if norm:
-            x = layers.BatchNormalization(name=f"norm{number}")(x)
-            names += [f"norm{number}/gamma", f"norm{number}/beta"]
-        x = layers.ReLU()(x)
-        groups.append(names)
-    x = layers.GlobalAveragePooling2D()(x)
-    return Backbone("tiny", keras.Model(inputs, x, name="tiny"), groups, {})
 
 
 @pytest.fixture(scope="module")
 def data():
-    rng = np.random.default_rng(0)
-    y = np.arange(48) % 3
-    lines = np.arange(4) % 2 * np.ones((4, 1))
-    patterns = 180 * np.stack([lines, lines.T, lines * lines.T])[..., None]
-    return (rng.integers(0, 60, (48, 4, 4, 1)) + patterns[y]).astype("uint8"), y
+    return patterns()
 
 
 def weights(model):
@@ -175,17 +152,6 @@ def test_the_rate_falls_as_a_cosine_in_each_phase(data):
     tuned = tune(build(), data, epochs=4, learning_rate=0.01, freeze_epochs=2)
     found = [row["learning_rate"] for row in tuned.history]
     np.testing.assert_allclose(found, [0.005, 0.01, 0.005, 0.0], atol=1e-8)
-
-
-def test_cosines_against_numpy():
-    schedule = CosinePhases(0.3, [5, 8])
-    again = CosinePhases.from_config(schedule.get_config())
-    steps = np.arange(13)
-    done = np.where(steps < 5, steps / 5, (steps - 5) / 8)
-    expected = 0.3 * (1 + np.cos(np.pi * done)) / 2
-    for each in (schedule, again):
-        found = [float(each(step)) for step in steps]
-        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize("cache", ["memory", None])
