@@ -1,4 +1,3 @@
-import dataclasses
 import json
 
 import keras
@@ -6,19 +5,16 @@ import numpy as np
 import pytest
 from contract import numpy
 from keras import layers
+from runs import config_lines, write_run
 from scipy import stats
 
 from hornbook.errors import InputError
 from hornbook.zoo.data.arrays.decode import shrink
 from hornbook.zoo.finetune.head import build_head
-from hornbook.zoo.finetune.inference_model import (
-    build_classifier,
-    build_inference_model,
-)
+from hornbook.zoo.finetune.inference_model import build_inference_model
 from hornbook.zoo.runs import evaluate as use
-from hornbook.zoo.runs.config import Job
 from hornbook.zoo.runs.ensemble import open_ensemble
-from hornbook.zoo.runs.run import open_model
+from hornbook.zoo.runs.load import load_run
 
 CLASSES = ["ant", "bee", "cat"]
 RNG = np.random.default_rng(0)
@@ -35,7 +31,7 @@ def npz(tmp_path_factory):
     return f"npz:{path}"
 
 
-def make_run(folder, npz, seed, classes=CLASSES, crop=32, channels=3, **job):
+def make_run(folder, npz, seed, classes=CLASSES, crop=32, channels=3, crops="five"):
     """A finished run folder, but for the training."""
     keras.utils.set_random_seed(seed)
     backbone = keras.Sequential(
@@ -47,18 +43,13 @@ def make_run(folder, npz, seed, classes=CLASSES, crop=32, channels=3, **job):
         ]
     )
     head = build_head(backbone.output_shape[-1], len(classes))
-    job = Job(**{"data": npz, **job})
-    model = build_inference_model(
-        build_classifier(backbone, head), crop + 4, job.views, job.merge
-    )
+    classifier = keras.Model(backbone.inputs, head(backbone.output))
     folder.mkdir()
+    model = build_inference_model(classifier, crop + 4, crops, "mean")
     model.save(folder / "model.keras")
-    shape = {"image_size": crop + 4, "crop": crop, "channels": channels}
-    config = {**dataclasses.asdict(job), "classes": classes, **shape}
-    (folder / "config.json").write_text(json.dumps(config))
-    for name in ("metrics.json", "history.csv"):
-        (folder / name).write_text("{}")
-    return folder
+    shape = {"picture_size": crop + 4, "image_size": crop, "channels": channels}
+    options = {"data": npz, "test_crops": crops}
+    return write_run(folder, config_lines(options, class_names=classes, **shape))
 
 
 @pytest.fixture(scope="module")
@@ -67,14 +58,14 @@ def runs(npz, tmp_path_factory):
     root = tmp_path_factory.mktemp("runs")
     return [
         make_run(root / "1", npz, 1),
-        make_run(root / "2", npz, 2, crop=24, views="none"),
-        make_run(root / "3", npz, 3, ["cat", "ant", "bee"], views="ten"),
+        make_run(root / "2", npz, 2, crop=24, crops="none"),
+        make_run(root / "3", npz, 3, ["cat", "ant", "bee"], crops="ten"),
     ]
 
 
 def members(runs, pictures):
     """What each run says, its classes in the order of the first."""
-    models = [open_model(run)[0] for run in runs]
+    models = [load_run(run)[0] for run in runs]
     outputs = [model.predict(pictures, verbose=0) for model in models]
     outputs[2] = outputs[2][:, [1, 2, 0]]
     return np.stack(outputs)
@@ -149,8 +140,8 @@ def test_runs_of_one_task_are_tested_on_what_none_trained_on(npz, tmp_path):
 def test_smaller_runs_shrink_the_pictures_themselves(runs, npz):
     """All see the same pictures, as large as the largest wants them."""
     result = use.evaluate_runs(runs[:2])
-    small, config = open_model(runs[1])
-    assert config["image_size"] == 28
+    small, config = load_run(runs[1])
+    assert config["picture_size"] == 28
     assert (
         result["runs"][1]["correct"]
         == (small.predict(PICTURES, verbose=0).argmax(-1) == LABELS).sum()

@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from runs import config_lines
 
 from hornbook.errors import InputError
 from hornbook.pages.figures import save_figure
@@ -26,31 +27,18 @@ def history():
 
 
 def config(**changed):
-    return {
-        "hornbook": "0.1.0",
-        "versions": {"keras": "3.15.1", "python": "3.11.9"},
-        "backend": "tensorflow",
-        "command": "hornbook finetune --data 'folder:my pictures'",
+    options = {
         "data": "folder:my pictures",
-        "backbone": "glyphnet.letters_rgb",
-        "weights_sha256": "3f" * 32,
         "labels_per_class": 5,
-        "seed": 0,
         "epochs": 3,
-        "rate": 0.03,
-        "backbone_rate": 0.1,
-        "views": "five",
-        "merge": "mean",
-        "batch_size": 32,
-        "classes": CLASSES,
-        "image_size": 36,
-        "crop": 32,
-        "channels": 3,
-    } | changed
+        "learning_rate": 0.03,
+    }
+    command = "hornbook finetune --data 'folder:my pictures'"
+    return config_lines(options, command=command, class_names=CLASSES) | changed
 
 
 def metrics(**changed):
-    voted = {"correct": 82, "accuracy": 0.82, "views": 5, "merge": "mean"}
+    voted = {"correct": 82, "accuracy": 0.82, "crops": 5, "merge": "mean"}
     voted |= {"wrong_to_right": 7, "right_to_wrong": 3, "mcnemar_p": 0.34}
     return {
         "counts": {"train": 10, "validation": None, "test": 100},
@@ -60,6 +48,8 @@ def metrics(**changed):
         "confusion": CONFUSION,
         "seconds": {"head": 2.4, "all": 61.0, "test": 0.5, "total": 65.2},
         "notices": ["One file was left out."],
+        "kept": "",
+        "model_sha256": "5f" * 32,
     } | changed
 
 
@@ -67,7 +57,7 @@ def arm(title, *accuracies, mean=None, sd=0.01, **more):
     mean = sum(accuracies) / len(accuracies) if mean is None else mean
     return {"title": title, "accuracies": list(accuracies), "mean": mean, "sd": sd} | {
         "name": title,
-        "rate": 0.03,
+        "learning_rate": 0.03,
         "seconds": 12.0,
         **more,
     }
@@ -77,7 +67,7 @@ def comparison():
     arms = [
         arm("frozen probe", 0.70, 0.80),
         arm("all at a tenth", 0.80, 0.92),
-        arm("ensemble", 0.93, sd=None, rate=None, seconds=None),
+        arm("ensemble", 0.93, sd=None, learning_rate=None, seconds=None),
     ]
     return {"dataset": "x", "labels_per_class": 5, "seeds": [0, 1], "arms": arms}
 
@@ -188,7 +178,7 @@ def test_headline_is_the_voted_score_with_wilsons_interval(run):
 def test_table_of_scores(run):
     rows = read(run()).rows
     assert ["Single view", "78.0 %", "68.9 to 85.0", "78", "", ""] in rows
-    voted = ["5 views, merged by mean", "82.0 %", "73.3 to 88.3", "82", "7", "3"]
+    voted = ["5 crops, merged by mean", "82.0 %", "73.3 to 88.3", "82", "7", "3"]
     assert voted in rows
 
 
@@ -211,7 +201,7 @@ def test_voting_is_judged(run, p, sentence):
 def test_without_voting(run):
     given = metrics()
     given["test"]["voted"] = None
-    page = read(run(config(views="none"), given))
+    page = read(run(config(test_crops="none"), given))
     assert "78.0 % of 100 test pictures" in page.text
     assert "Voting" not in page.text
     assert "hornbook.recipes" not in page.text
@@ -227,8 +217,8 @@ FEW = "glyphnet.letters_rgb was fine-tuned on folder:my pictures with 5 labels a
             {},
             {},
             f"{FEW}(10 pictures, 2 classes): the head alone for 2 epochs, then all "
-            "layers for 1 epoch at 0.1 of the head's rate; it ran for its fixed "
-            "budget, with no labels to spare for validation.",
+            "layers for 1 epoch at 0.1 of the head's learning rate; it ran for its "
+            "fixed budget, with no labels to spare for validation.",
         ),
         (
             {"labels_per_class": None, "epochs": 9},
@@ -237,11 +227,11 @@ FEW = "glyphnet.letters_rgb was fine-tuned on folder:my pictures with 5 labels a
                 "stopping": "early stopping",
             },
             "with all labels (4,000 pictures, 2 classes): the head alone for 2 epochs, "
-            "then all layers for 1 epoch at 0.1 of the head's rate; it stopped early, "
-            "when 40 validation pictures showed no more gain.",
+            "then all layers for 1 epoch at 0.1 of the head's learning rate; it stopped "
+            "early, when 40 validation pictures showed no more gain.",
         ),
         (
-            {"labels_per_class": 1, "backbone_rate": 0.0},
+            {"labels_per_class": 1, "backbone_lr_multiplier": 0.0},
             {
                 "counts": {"train": 2, "validation": 1, "test": 100},
                 "stopping": "early stopping",
@@ -332,7 +322,7 @@ def test_tells_times_settings_versions_and_notices(run):
     page = read(run())
     assert ["Training all layers", "1 min 1 s", ""] in page.rows
     assert ["All of it", "1 min 5 s", ""] in page.rows
-    assert ["backbone_rate", "0.1"] in page.rows
+    assert ["backbone_lr_multiplier", "0.1"] in page.rows
     assert "Hornbook 0.1.0, keras 3.15.1, python 3.11.9" in page.text
     assert "One file was left out." in page.text
     assert "hornbook finetune --data 'folder:my pictures'" in page.text
@@ -347,13 +337,13 @@ def test_commands_can_be_pasted(run):
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("views", ["none", "five"])
-def test_snippet_runs(run, channels, views, monkeypatch, tmp_path, capsys):
+@pytest.mark.parametrize("crops", ["none", "five"])
+def test_snippet_runs(run, channels, crops, monkeypatch, tmp_path, capsys):
     import keras
     import numpy as np
     from PIL import Image
 
-    settings = config(channels=channels, views=views, classes=["a", "b"])
+    settings = config(channels=channels, test_crops=crops, class_names=["a", "b"])
     folder = run(settings)
     page = report.write_report(folder).read_text(encoding="utf-8")
     (snippet,) = re.findall(r"<code>(import json.*?)</code>", page, re.DOTALL)
@@ -365,7 +355,7 @@ def test_snippet_runs(run, channels, views, monkeypatch, tmp_path, capsys):
     Image.fromarray(np.full((9, 7, 3), 255, "uint8")).save("photo.png")
     exec(html.unescape(snippet), {})
     assert capsys.readouterr().out.split()[-1] == "b"
-    assert ("hornbook.recipes" in snippet) == (views == "five")
+    assert ("hornbook.recipes" in snippet) == (crops == "five")
 
 
 def test_page_stands_alone(run):
@@ -398,14 +388,14 @@ def test_page_is_well_made(run):
 
 def test_names_are_escaped(run):
     names = ["<script>alert(1)</script>", '"><img src=x>']
-    page = read(run(config(classes=names, data=names[0], command=names[1])))
+    page = read(run(config(class_names=names, data=names[0], command=names[1])))
     assert not page.all("script")
     assert len(page.all("img")) == 3
     assert names[0] in page.text
 
 
 def test_names_that_unicode_cannot_write(run):
-    page = read(run(config(classes=["a\udcff", "b"])))
+    page = read(run(config(class_names=["a\udcff", "b"])))
     assert "a?" in page.text
 
 
@@ -462,7 +452,7 @@ def test_names_the_damaged_piece(run):
     folder = run()
     text = (folder / "metrics.json").read_text()
     (folder / "metrics.json").write_text(text[: len(text) // 2])
-    with pytest.raises(InputError, match=r"metrics\.json is damaged"):
+    with pytest.raises(InputError, match=r"metrics\.json can't be read"):
         report.write_report(folder)
 
 
