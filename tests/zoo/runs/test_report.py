@@ -227,8 +227,8 @@ FEW = "glyphnet.letters_rgb was fine-tuned on folder:my pictures with 5 labels a
                 "stopping": "early stopping",
             },
             "with all labels (4,000 pictures, 2 classes): the head alone for 2 epochs, "
-            "then all layers for 1 epoch at 0.1 of the head's learning rate; it stopped "
-            "early, when 40 validation pictures showed no more gain.",
+            "then all layers for 1 epoch at 0.1 of the head's learning rate; it "
+            "stopped early, when 40 validation pictures showed no more gain.",
         ),
         (
             {"labels_per_class": 1, "backbone_lr_multiplier": 0.0},
