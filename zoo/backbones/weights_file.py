@@ -26,9 +26,10 @@ def load_own_weights(model: keras.Model, path: str | os.PathLike) -> None:
     try:
         model.load_weights(path)
     except Exception as error:
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise InputError(
             "The weights file is corrupted, or was saved from another architecture "
-            f"({error}). Received: {path}"
+            f"({reason}). Received: {path}"
         ) from error
     if bad := [w.path for w in model.weights if not np.isfinite(np.asarray(w)).all()]:
         raise InputError(
