@@ -176,5 +176,6 @@ def load_keras_file(
         if safe_mode and "unsafe" in str(error):
             raise InputError(_refusal(path, "found by Keras")) from error
         raise InputError(
-            f"Keras cannot open the model file ({reason}). Received: {path}"
+            f"Keras cannot open the model file, which may be damaged ({reason}). "
+            f"Received: {path}"
         ) from error

@@ -1,16 +1,17 @@
-"""Pretrains our backbones on rendered letters: the script behind the shipped weights.
+"""Pretrains our backbones on rendered letters, for the shipped weights.
 
     python -m hornbook.zoo.pretrain letters_rgb --out zoo
     python -m hornbook.zoo.pretrain letters_rgb --architecture glyphnet_small --out zoo
 
-It builds `hornbook_glyphs` on the first run, and writes the weights and their card. In
-colour, each epoch lays the glyphs over new procedural backgrounds.
+The first run builds `hornbook_glyphs`. The weights are written with their card. In
+colour, the glyphs of each epoch are drawn over new procedural backgrounds.
 """
 
 import argparse
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -30,11 +31,13 @@ EPOCHS = {
     "glyphnet_small": {"letters_grey": 8, "letters_rgb": 8},
     "resnet20": {"letters_rgb": 5},
 }
-BATCH_SIZE, RATE, WEIGHT_DECAY, SEED = 128, 4e-3, 2e-3, 0
+BATCH_SIZE, LEARNING_RATE, WEIGHT_DECAY, SEED = 128, 4e-3, 2e-3, 0
 
 
-def over_backgrounds(ink, backgrounds, rng):
-    """Lays each glyph over a random square of a random background, turned at random."""
+def over_backgrounds(
+    ink: np.ndarray, backgrounds: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """Draws each glyph over a random square of a random background."""
     chosen = backgrounds[rng.integers(len(backgrounds), size=len(ink))]
     squares = random_crops(chosen, rng, ink.shape[1])
     if rng.random() < 0.5:
@@ -44,7 +47,7 @@ def over_backgrounds(ink, backgrounds, rng):
     return lay_over(ink[..., 0], squares[..., rng.permutation(3)], rng)
 
 
-def load_glyphs(split):
+def load_glyphs(split: str) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """`(images, labels, names)` of `hornbook_glyphs/grey`."""
     import tensorflow_datasets as tfds
 
@@ -57,18 +60,24 @@ def load_glyphs(split):
     return data["image"], data["label"], info.features["label"].names
 
 
-def pretrain(tag, epochs, steps_per_epoch=None, seed=SEED, architecture="glyphnet"):
-    """Trains a backbone and a throw-away head.
+def pretrain(
+    tag: str,
+    epochs: int,
+    steps_per_epoch: int | None = None,
+    seed: int = SEED,
+    architecture: str = "glyphnet",
+) -> tuple[keras.Model, dict[str, list[float]]]:
+    """Trains a backbone with a temporary head.
 
     Args:
         tag: "letters_grey" or "letters_rgb".
-        epochs: Passes over the glyphs.
-        steps_per_epoch: For a shorter pass; None for all.
-        seed: For the weights and the batches.
+        epochs: Number of passes over the glyphs.
+        steps_per_epoch: Number of steps in a shorter pass. Defaults to all.
+        seed: Random seed of the weights and the batches.
         architecture: A key of `EPOCHS`.
 
     Returns:
-        `(backbone, history)`: the model without its head, and one dict an epoch.
+        `(backbone, history)`: the model without its head, and the `history` of `fit`.
     """
     keras.utils.set_random_seed(seed)
     images, labels, names = load_glyphs("train")
@@ -81,12 +90,12 @@ def pretrain(tag, epochs, steps_per_epoch=None, seed=SEED, architecture="glyphne
         backgrounds = np.stack(
             [procedural_background(rng, BACKGROUND_SIZE) for _ in range(BACKGROUNDS)]
         )
-        # Validation glyphs lie over backgrounds of their own.
+        # Validation glyphs have backgrounds of their own.
         rng = np.random.default_rng([seed, 1])
         held = [procedural_background(rng, BACKGROUND_SIZE) for _ in range(1_000)]
         held_images = over_backgrounds(held_images, np.stack(held), rng)
 
-        def transform(ink, rng):
+        def transform(ink: np.ndarray, rng: np.random.Generator) -> np.ndarray:
             return random_crops(over_backgrounds(ink, backgrounds, rng), rng)
 
     held_images = centre_crops(held_images, CROP)
@@ -104,7 +113,10 @@ def pretrain(tag, epochs, steps_per_epoch=None, seed=SEED, architecture="glyphne
     model = keras.Sequential([backbone.input, backbone, *head])
     steps = len(batches) * epochs
     schedule = keras.optimizers.schedules.CosineDecay(
-        RATE / 10, steps, warmup_target=RATE, warmup_steps=steps // 20
+        LEARNING_RATE / 10,
+        steps,
+        warmup_target=LEARNING_RATE,
+        warmup_steps=steps // 20,
     )
     optimizer = keras.optimizers.AdamW(schedule, weight_decay=WEIGHT_DECAY)
     optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
@@ -122,22 +134,28 @@ def pretrain(tag, epochs, steps_per_epoch=None, seed=SEED, architecture="glyphne
     return backbone, history
 
 
-def golden_input(input_shape):
-    """Two pictures made by formula, on which a card records the first features."""
+def golden_input(input_shape: tuple[int, int, int]) -> np.ndarray:
+    """Two images made by formula, whose first features stand on the card."""
     height, width, channels = input_shape
     picture, y, x, c = np.ogrid[:2, :height, :width, :channels]
     return ((y * 7 + x * (13 + 4 * picture) + c * 29) % 256).astype("uint8")
 
 
-def publish(backbone, tag, record, out, architecture="glyphnet"):
-    """Writes the weights in float16, and the card that describes them.
+def publish(
+    backbone: keras.Model,
+    tag: str,
+    record: dict[str, Any],
+    out: Path,
+    architecture: str = "glyphnet",
+) -> None:
+    """Writes the weights in float16, with their card.
 
     Args:
         backbone: The trained model; its weights are rounded to float16.
         tag: "letters_grey" or "letters_rgb".
         record: Dict with `seconds`, `validation_accuracy`, `epochs` and `seed`.
         out: Path of a folder; the files go to its folders `weights` and `cards`.
-        architecture: What the backbone was built as.
+        architecture: Architecture of the backbone, a key of `EPOCHS`.
     """
     name = f"{architecture}.{tag}"
     weights, cards = out / "weights", out / "cards"
@@ -175,13 +193,13 @@ def publish(backbone, tag, record, out, architecture="glyphnet"):
     write_json(cards / f"{name}.json", card)
 
 
-def main():
-    """Trains, and writes the weights and their card."""
+def main() -> None:
+    """Trains a backbone, and writes its weights and their card."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("tag", choices=TAGS)
     parser.add_argument("--architecture", choices=sorted(EPOCHS), default="glyphnet")
     parser.add_argument("--out", type=Path, required=True, help="folder to write to")
-    parser.add_argument("--epochs", type=int, help="default: as the card says")
+    parser.add_argument("--epochs", type=int, help="default: as on the card")
     parser.add_argument("--seed", type=int, default=SEED)
     arguments = parser.parse_args()
 

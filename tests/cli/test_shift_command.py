@@ -46,9 +46,9 @@ def moved(sets, tmp_path_factory, command):
 
 def test_the_verdict_names_what_moved(moved):
     out, done = moved
-    assert "The test pictures differ strongly" in done.stdout
+    assert "The test images differ strongly" in done.stdout
     assert "brighter" in done.stdout
-    assert "The mix of predicted classes differs" in done.stdout
+    assert "The proportions of predicted classes differ" in done.stdout
     assert "grün (50% to" in done.stdout or "disc (50% to" in done.stdout
     assert "cheating" in done.stdout
     assert "cannot be seen from inputs" in done.stdout
@@ -58,7 +58,7 @@ def test_the_verdict_names_what_moved(moved):
 def test_the_report_stands_alone(moved):
     out, _ = moved
     page = (out / "report.html").read_text(encoding="utf-8")
-    assert "The test set is not like the training set" in page
+    assert "The test set differs from the training set" in page
     assert "grün" in page and "brightness" in page
     assert "data:image/png;base64," in page
     assert "http://" not in page and "https://" not in page
@@ -77,8 +77,8 @@ def test_the_numbers_and_the_weights(moved):
     assert estimated["grün"] == pytest.approx(52 / 60, abs=0.1)
     with open(out / "weights.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == 80 and list(rows[0]) == ["picture", "covariate", "label"]
-    heavy = [float(row["label"]) for row in rows if row["picture"].startswith("grün")]
+    assert len(rows) == 80 and list(rows[0]) == ["image", "covariate", "label"]
+    heavy = [float(row["label"]) for row in rows if row["image"].startswith("grün")]
     assert np.mean(heavy) > 1.3
 
 
@@ -97,11 +97,11 @@ def test_no_shift_of_an_unlabelled_folder_as_json(sets, tmp_path, shell):
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert not found["inputs"]["shifted"] and not found["class_mix"]["shifted"]
-    assert found["verdict"].startswith("The test pictures look like the training's")
+    assert found["verdict"].startswith("The test images look like the training images")
     assert found["report"] == "shift/1/report.html"
     page = (tmp_path / found["report"]).read_text(encoding="utf-8")
     assert "No shift found" in page
-    shown = found["pictures"]["Test pictures least like the training set"]
+    shown = found["images"]["Test images least like the training set"]
     assert len(shown) == 24 and set(shown) <= {each.name for each in flat.iterdir()}
 
 

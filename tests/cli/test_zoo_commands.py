@@ -72,19 +72,19 @@ def test_show(hornbook):
 def test_add_pull_verify(hornbook, run, tmp_path):
     zoo, got = tmp_path / "zoo", tmp_path / "got"
     assert f"{zoo}/mine: 3 files" in hornbook("zoo", "add", run, zoo, "--id", "mine")
-    assert hornbook("zoo", "verify", zoo) == "mine: as on its card\n"
+    assert hornbook("zoo", "verify", zoo) == "mine: matches its card\n"
     assert "hornbook predict" in hornbook("zoo", "pull", "mine", zoo, "--to", got)
     assert (got / "card.json").is_file()
     (zoo / "mine" / "metrics.json").write_text("{ }")
     said = hornbook("zoo", "verify", zoo, code=1)
     assert "metrics.json is damaged or was changed" in said
     assert "damaged" in hornbook("zoo", "pull", "mine", zoo, code=2)
-    assert "no such folder" in hornbook("zoo", "verify", tmp_path / "no", code=2)
+    assert "does not exist" in hornbook("zoo", "verify", tmp_path / "no", code=2)
 
 
 def test_export(hornbook, run):
     said = hornbook("export", run, "--format", "savedmodel")
-    assert "export-savedmodel" in said and "pictures 8×8×3" in said
+    assert "export-savedmodel" in said and "images 8×8×3" in said
     assert "outputs differ by" in said
     said = hornbook("export", run, "--format", "caffe", code=2)
     assert "Received: caffe" in said

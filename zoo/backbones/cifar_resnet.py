@@ -1,25 +1,29 @@
-"""The residual networks for small pictures: ResNet-20, 32, 56 and so on."""
+"""Residual networks for small images: ResNet-20, 32, 56 and so on."""
 
 import keras
 from keras import layers, ops
 
 
-def cifar_resnet(depth=20, input_shape=(32, 32, 3), name=None):
-    """A residual network of three stages for pictures of about 32×32 pixels.
+def cifar_resnet(
+    depth: int = 20,
+    input_shape: tuple[int, int, int] = (32, 32, 3),
+    name: str | None = None,
+) -> keras.Model:
+    """A residual network of three stages for images of about 32×32 pixels.
 
-    Pixels go in raw, 0 to 255: scaling is a layer.
+    It takes raw pixels, 0 to 255: scaling is a layer.
 
     Args:
-        depth: Layers of weights, the head included: 6n + 2.
+        depth: Number of layers with weights, including the head: 6n + 2.
         input_shape: `(height, width, channels)`.
-        name: Name of the model; "resnet20" for a depth of 20.
+        name: Name of the model. Defaults to "resnet20" for a depth of 20.
 
     Returns:
         A `keras.Model` from `(batch, height, width, channels)` to `(batch, 64)`.
 
     Source: He et al., "Deep Residual Learning for Image Recognition", CVPR 2016,
     section 4.2, with its shortcuts without weights (option A). Differs: pixels are
-    scaled to -1 to 1 instead of having the data's mean taken off.
+    scaled to -1 to 1 instead of subtracting the mean of the data.
 
     Example:
 
@@ -39,7 +43,9 @@ def cifar_resnet(depth=20, input_shape=(32, 32, 3), name=None):
     return keras.Model(pixels, features, name=name or f"resnet{depth}")
 
 
-def _convolve(x, filters, strides=1, *, name):
+def _convolve(
+    x: keras.KerasTensor, filters: int, strides: int = 1, *, name: str
+) -> keras.KerasTensor:
     x = layers.Conv2D(
         filters,
         3,
@@ -52,13 +58,15 @@ def _convolve(x, filters, strides=1, *, name):
     return layers.BatchNormalization(momentum=0.9, name=f"{name}_norm")(x)
 
 
-def _block(x, width, strides, *, name):
+def _block(
+    x: keras.KerasTensor, width: int, strides: int, *, name: str
+) -> keras.KerasTensor:
     y = layers.ReLU(name=f"{name}_1_relu")(
         _convolve(x, width, strides, name=f"{name}_1")
     )
     y = _convolve(y, width, name=f"{name}_2")
     if strides > 1:
-        # Every other pixel, and zeros for the channels that are new.
+        # Every other pixel, and zeros for the new channels.
         x = layers.AveragePooling2D(1, strides, name=f"{name}_skip")(x)
         missing = width - x.shape[-1]
         x = ops.pad(x, ((0, 0), (0, 0), (0, 0), (missing // 2, missing // 2)))

@@ -1,5 +1,6 @@
-"""A backbone from a `.keras` file: what the model has up to its head."""
+"""A backbone from a `.keras` file: the model up to its head."""
 
+import os
 from pathlib import Path
 
 import keras
@@ -11,39 +12,44 @@ from hornbook.zoo.backbones.backbone import Backbone, describe
 from hornbook.zoo.backbones.layer_groups import group_by_kernel
 from hornbook.zoo.keras_file import load_keras_file
 
-# What a head is made of, beside a model named "head".
+# Layers of a head, beside a model named "head".
 HEAD = (layers.Dense, layers.Dropout, layers.Activation, layers.Softmax)
 
 
-def open_file(path, input_shape=None, weights="default", safe_mode=True):
+def open_file(
+    path: str | os.PathLike,
+    input_shape: tuple[int, int, int] | None = None,
+    weights: str | os.PathLike | None = "default",
+    safe_mode: bool = True,
+) -> Backbone:
     """Opens a `.keras` file, or the `model.keras` of a folder, as a backbone.
 
-    The layers of the head at its end are left out: dense ones, dropout, a softmax, a
-    model named "head". A fine-tuned model of ours is first taken out of what shrinks
-    its pictures and votes. A model without a head is taken as it is.
+    The head at the end is removed: dense layers, dropout, a softmax, a model named
+    "head". Of a fine-tuned model of ours, the layers that resize images and average
+    over views are removed too. A model without a head is kept as it is.
 
     Args:
-        path: Of a file or a folder.
-        input_shape: None, or what the model has: it is not built anew.
-        weights: "default" (the file's), None (random) or the path of a weights file of
-            the same layers.
+        path: Path of a file or a folder.
+        input_shape: `None`, or the shape that the model has: it cannot be changed.
+        weights: "default" (the weights in the file), `None` (random weights) or the
+            path of a weights file for the same layers.
         safe_mode: Whether to refuse a file that carries code.
 
     Returns:
         A `Backbone`.
 
     Raises:
-        InputError: if the file can't be opened, or gives no features.
+        InputError: If the file cannot be opened, or the model outputs no features.
     """
     file = Path(path)
     file = file / "model.keras" if file.is_dir() else file
     if not file.is_file():
-        raise InputError(f"The folder has no model.keras: {path}")
+        raise InputError(f"The folder has no model.keras. Received: {path}")
     model = cut_head(load_keras_file(file, safe_mode))
     if input_shape is not None and tuple(input_shape) != model.input_shape[1:]:
         raise InputError(
-            f"The model in {path} takes {model.input_shape[1:]}; it is not built anew. "
-            f"Received: input_shape={tuple(input_shape)}"
+            f"The model in {path} takes {model.input_shape[1:]}, which cannot be "
+            f"changed. Received: input_shape={tuple(input_shape)}"
         )
     if weights is None:
         model = keras.models.clone_model(model)
@@ -64,17 +70,17 @@ def open_file(path, input_shape=None, weights="default", safe_mode=True):
     return Backbone(str(path), model, groups, card)
 
 
-def cut_head(model):
-    """The part of a functional model up to its head, with its output as a vector.
+def cut_head(model: keras.Model) -> keras.Model:
+    """The part of a functional model before its head, with a vector as output.
 
     Args:
-        model: A `keras.Model` made of layers one after another, or a `Sequential`.
+        model: A functional or sequential `keras.Model` with one output.
 
     Returns:
         A `keras.Model` from the same inputs to features `(batch, n)`.
 
     Raises:
-        InputError: if nothing is left, or it is not a functional model.
+        InputError: If nothing is left, or the model is not functional.
 
     Example:
 
@@ -90,8 +96,8 @@ def cut_head(model):
         inputs, [output] = model.inputs, model.outputs
     except (AttributeError, TypeError, ValueError) as error:
         raise InputError(
-            f"Only functional and sequential models of one output can be cut at their "
-            f"head. Received: {type(model).__name__}"
+            "Only a functional or sequential model with one output can be cut before "
+            f"its head. Received: {type(model).__name__}"
         ) from error
     while not any(output is each for each in inputs):
         operation, came_from = producer(output)
@@ -99,11 +105,14 @@ def cut_head(model):
             break
         output = came_from[0]
     if any(output is each for each in inputs):
-        raise InputError(f"The model is nothing but a head: {model.name}")
+        raise InputError(
+            f"The model has no layers before its head. Received: {model.name}"
+        )
     if len(output.shape) == 4:
         output = layers.GlobalAveragePooling2D(name="pool")(output)
     if len(output.shape) != 2:
         raise InputError(
-            f"The model gives no features (batch, n) but {output.shape}: {model.name}"
+            "The output before the head must have the shape (batch, n). Received: "
+            f"{output.shape} of {model.name}"
         )
     return keras.Model(inputs, output, name=model.name)

@@ -1,4 +1,6 @@
-"""GlyphNet, a small residual network for 32×32 pictures of one thing."""
+"""GlyphNet, a small residual network for 32×32 images of one object."""
+
+from collections.abc import Sequence
 
 import keras
 from keras import layers
@@ -7,24 +9,28 @@ WIDTHS = (32, 64, 128)
 SMALL_WIDTHS = (16, 32, 64)
 
 
-def glyphnet(input_shape=(32, 32, 3), widths=WIDTHS, name="glyphnet"):
-    """A residual network with eight layers of weights, made to be fine-tuned.
+def glyphnet(
+    input_shape: tuple[int, int, int] = (32, 32, 3),
+    widths: Sequence[int] = WIDTHS,
+    name: str = "glyphnet",
+) -> keras.Model:
+    """A residual network with eight layers with weights, made for fine-tuning.
 
-    A strided stem and one residual block a width, each with BatchNormalization, then
-    the mean over the picture. Pixels go in raw, 0 to 255: scaling is a layer.
+    A strided stem and one residual block per width, each with BatchNormalization, then
+    global average pooling. It takes raw pixels, 0 to 255: scaling is a layer.
 
     Args:
         input_shape: `(height, width, channels)`.
         widths: Channels of each block; the last is the number of features.
-        name: Name of the model, and of its layer in a bigger one.
+        name: Name of the model, and of its layer in a larger model.
 
     Returns:
         A `keras.Model` from `(batch, height, width, channels)` to
         `(batch, widths[-1])`.
 
     Source: after He et al., "Deep Residual Learning for Image Recognition", CVPR 2016,
-    section 4.2 (the CIFAR networks). Differs: wider, a strided stem, one block a width,
-    projections where the shape changes.
+    section 4.2 (the CIFAR networks). Differs: wider, a strided stem, one block per
+    width, projections where the shape changes.
 
     Example:
 
@@ -40,7 +46,9 @@ def glyphnet(input_shape=(32, 32, 3), widths=WIDTHS, name="glyphnet"):
     return keras.Model(inputs, layers.GlobalAveragePooling2D(name="pool")(x), name=name)
 
 
-def _convolve(x, filters, *, strides=1, size=3, name):
+def _convolve(
+    x: keras.KerasTensor, filters: int, *, strides: int = 1, size: int = 3, name: str
+) -> keras.KerasTensor:
     x = layers.Conv2D(
         filters,
         size,
@@ -53,7 +61,9 @@ def _convolve(x, filters, *, strides=1, size=3, name):
     return layers.BatchNormalization(momentum=0.9, name=f"{name}_norm")(x)
 
 
-def _block(x, width, *, strides, name):
+def _block(
+    x: keras.KerasTensor, width: int, *, strides: int, name: str
+) -> keras.KerasTensor:
     y = _convolve(x, width, strides=strides, name=f"{name}_1")
     y = layers.ReLU(name=f"{name}_1_relu")(y)
     y = _convolve(y, width, name=f"{name}_2")

@@ -1,5 +1,6 @@
 """Every architecture of `keras.applications`, with its preprocessing inside."""
 
+import os
 from dataclasses import dataclass
 
 import keras
@@ -25,12 +26,11 @@ class Family:
 
     Attributes:
         preprocessing: A key of `PREPROCESSING`.
-        paper: Where the architecture is from.
-        licence: Of the weights, as Keras's documentation tells it.
-        block: As `group_by_block` takes it.
-        sizes: The default side of a picture for each architecture of the family, by
-            the name of its function.
-        ends: As `group_by_block` takes it.
+        paper: The paper that describes the architecture.
+        licence: Licence of the weights, from the documentation of Keras.
+        block: Regular expression for the names of its blocks, as for `group_by_block`.
+        sizes: Dict from the function of each architecture to its image size in pixels.
+        ends: Whether `block` matches the ends of blocks, as for `group_by_block`.
     """
 
     preprocessing: str
@@ -41,7 +41,7 @@ class Family:
     ends: bool = False
 
 
-def _all(size, *names):
+def _all(size: int, *names: str) -> dict[str, int]:
     return dict.fromkeys(names, size)
 
 
@@ -189,8 +189,8 @@ FAMILIES = {
 }
 
 
-def snake(name):
-    """The id's form of an architecture's name.
+def snake(name: str) -> str:
+    """The name of an architecture as it stands in an id.
 
     Example:
 
@@ -211,8 +211,8 @@ ARCHITECTURES = {
 }
 
 
-def preprocess(pixels, mode):
-    """What a family does to raw pixels, made of Keras layers.
+def preprocess(pixels: keras.KerasTensor, mode: str) -> keras.KerasTensor:
+    """The preprocessing of a family as Keras layers.
 
     Args:
         pixels: A `keras.KerasTensor` of raw RGB pixels, channels last.
@@ -231,24 +231,28 @@ def preprocess(pixels, mode):
     return pixels
 
 
-def open_application(name, input_shape=None, weights="default"):
-    """Builds one of `keras.applications` without its head.
+def open_application(
+    name: str,
+    input_shape: tuple[int, int, int] | None = None,
+    weights: str | os.PathLike | None = "default",
+) -> Backbone:
+    """Builds an architecture of `keras.applications` without its head.
 
     Args:
         name: A key of `ARCHITECTURES`.
-        input_shape: `(height, width, channels)`; None for the size of the paper.
-        weights: "default" (ImageNet's, from Keras's cache or the network), None
-            (random) or the path of a weights file of the same layers.
+        input_shape: `(height, width, 3)`. Defaults to the size of the paper.
+        weights: "default" (ImageNet's, from Keras's cache or the network), `None`
+            (random weights) or the path of a weights file for the same layers.
 
     Returns:
         A `Backbone`.
 
     Raises:
-        InputError: if the name is unknown or the weights can't be had.
+        InputError: If the name is unknown, or the weights cannot be loaded.
     """
     if name not in ARCHITECTURES:
         raise InputError(
-            "keras.applications has no architecture of that name; it has "
+            "keras.applications has no architecture of this name; it has "
             f"{', '.join(sorted(ARCHITECTURES))}. Received: keras/{name}"
         )
     module, function = ARCHITECTURES[name]
@@ -257,7 +261,7 @@ def open_application(name, input_shape=None, weights="default"):
     input_shape = tuple(input_shape or (size, size, 3))
     if input_shape[-1] != 3:
         raise InputError(
-            f"keras/{name} takes pictures of three channels. "
+            f"keras/{name} takes images with three channels. "
             f"Received: input_shape={input_shape}"
         )
     pixels = keras.Input(input_shape, name="image")
@@ -278,8 +282,12 @@ def open_application(name, input_shape=None, weights="default"):
     return Backbone(card["id"], model, groups, card)
 
 
-def _build(function, input_shape, weights):
-    """The architecture with its weights, up to the mean over the picture."""
+def _build(
+    function: str,
+    input_shape: tuple[int, int, int],
+    weights: str | os.PathLike | None,
+) -> keras.Model:
+    """The architecture with its weights, up to the global average pooling."""
     build = getattr(keras.applications, function)
     try:
         return build(
@@ -290,6 +298,6 @@ def _build(function, input_shape, weights):
         )
     except Exception as error:
         raise InputError(
-            f"keras.applications.{function} can't be built: {error} "
+            f"keras.applications.{function} cannot be built: {error} "
             f"Received: input_shape={input_shape}, weights={weights}"
         ) from error

@@ -1,7 +1,14 @@
-"""Image and text backbones of KerasHub, by preset or from a folder. An extra: `hub`."""
+"""Image and text backbones of KerasHub, by preset or from a folder.
+
+KerasHub is an extra: `pip install 'hornbook[hub]'`.
+"""
 
 import inspect
+import os
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import keras
 from keras import layers
@@ -12,39 +19,39 @@ from hornbook.zoo.backbones.layer_groups import group_by_block
 
 SIZE = (224, 224, 3)
 # Up to the number of the block: transformer_layer_3, stack0_block1, block4a,
-# vit_encoder/transformer_block_1. What has none belongs to the block before it.
+# vit_encoder/transformer_block_1. A layer without a number belongs to the block before.
 BLOCK = r"^.*?(?:stage|stack|block|layer)s?_?\d+[a-z]?(?:_block_?\d+)?"
 TEXT_INPUTS = {"token_ids", "padding_mask", "segment_ids"}
 
 
-def import_hub():
-    """The `keras_hub` module.
+def import_hub() -> ModuleType:
+    """Imports `keras_hub`.
 
     Raises:
-        InputError: if it is not installed.
+        InputError: If it is not installed.
     """
     try:
         import keras_hub
     except ImportError as error:
         raise InputError(
-            "KerasHub's backbones need one more package: pip install 'hornbook[hub]' "
+            "KerasHub's backbones need another package: pip install 'hornbook[hub]' "
             f"({error})"
         ) from error
     return keras_hub
 
 
-def hub_kinds():
-    """KerasHub's backbone classes that take pictures alone, or text alone.
+def hub_kinds() -> dict[type, str]:
+    """The backbone classes of KerasHub that take only images or only text.
 
-    Those that KerasHub has for another task and not for classification, such as its
-    detectors, are left out.
+    Those that KerasHub has for other tasks than classification, such as detection, are
+    left out.
 
     Returns:
         Dict from the class to "image" or "text".
     """
     hub = import_hub()
 
-    def backbones(module, ending):
+    def backbones(module: ModuleType, ending: str) -> set[type]:
         members = inspect.getmembers(module, inspect.isclass)
         found = {
             getattr(each, "backbone_cls", None)
@@ -67,11 +74,11 @@ def hub_kinds():
     return dict(sorted(kinds.items(), key=lambda item: item[0].__name__))
 
 
-def hub_presets():
-    """A card for each preset of those classes, from what KerasHub says of them.
+def hub_presets() -> list[dict[str, Any]]:
+    """A card for each preset of those classes, from the metadata of KerasHub.
 
     Returns:
-        List of dicts, by class, then by name.
+        List of dicts, sorted by class, then by name.
     """
     cards = {}
     for cls, kind in hub_kinds().items():
@@ -91,25 +98,28 @@ def hub_presets():
     return list(cards.values())
 
 
-def open_hub(place, input_shape=None, weights="default"):
+def open_hub(
+    place: str | os.PathLike,
+    input_shape: tuple[int, int, int] | None = None,
+    weights: str | os.PathLike | None = "default",
+) -> Backbone:
     """Opens a backbone of KerasHub.
 
-    Pictures are scaled as the preset's image converter says, and the mean over places
-    is taken. Of text, the pooled output is taken where there is one, else the mean over
-    the tokens that are not padding.
+    Pixels are scaled as by the image converter of the preset, and features are averaged
+    over positions. For text, the features are the pooled output if there is one, else
+    the average over the tokens that are not padding.
 
     Args:
-        place: The name of a preset, or the path of a folder that `save_to_preset`
-            wrote.
-        input_shape: `(height, width, 3)`, for pictures; None for the backbone's own.
-        weights: "default" (the preset's), None (random) or the path of a weights file
-            of the same layers.
+        place: Name of a preset, or path of a folder that `save_to_preset` wrote.
+        input_shape: `(height, width, 3)`, for images. Defaults to the backbone's own.
+        weights: "default" (the weights of the preset), `None` (random weights) or the
+            path of a weights file for the same layers.
 
     Returns:
         A `Backbone`. For text, its `preprocess` tokenizes.
 
     Raises:
-        InputError: if KerasHub is not installed, or the preset can't be had.
+        InputError: If KerasHub is not installed, or the preset cannot be opened.
     """
     hub = import_hub()
     try:
@@ -118,7 +128,7 @@ def open_hub(place, input_shape=None, weights="default"):
         )
     except Exception as error:
         raise InputError(
-            f"KerasHub can't open the preset: {place} ({_first_line(error)})"
+            f"KerasHub cannot open the preset ({_first_line(error)}). Received: {place}"
         ) from error
     if weights not in (None, "default"):
         from hornbook.zoo.backbones.weights_file import load_own_weights
@@ -131,7 +141,7 @@ def open_hub(place, input_shape=None, weights="default"):
         model, preprocess, card = _wrap_image(hub, place, body, input_shape)
     else:
         raise InputError(
-            "Only backbones that take pictures or text can be fine-tuned here. "
+            "Only backbones for images or text can be fine-tuned. "
             f"Received: {place}, {type(body).__name__} of "
             f"{', '.join(inputs) or body.input.shape}"
         )
@@ -149,14 +159,19 @@ def open_hub(place, input_shape=None, weights="default"):
     return Backbone(id, model, groups, card, preprocess)
 
 
-def _wrap_image(hub, place, body, input_shape):
+def _wrap_image(
+    hub: ModuleType,
+    place: str | os.PathLike,
+    body: keras.Model,
+    input_shape: tuple[int, int, int] | None,
+) -> tuple[keras.Model, None, dict[str, Any]]:
     own = tuple(body.input.shape[1:])
     shape = tuple(input_shape or (SIZE if None in own else own))
     pixels = keras.Input(shape, name="image")
     x, said = pixels, "none"
     try:
         converter = hub.layers.ImageConverter.from_preset(str(place))
-    except Exception:  # a folder may hold the backbone alone
+    except Exception:  # a folder may hold only the backbone
         converter = None
     if converter is not None and converter.scale is not None:
         scale, offset = converter.scale, converter.offset
@@ -173,7 +188,12 @@ def _wrap_image(hub, place, body, input_shape):
     return model, None, {"kind": "image", "preprocessing": said}
 
 
-def _wrap_text(hub, place, body, inputs):
+def _wrap_text(
+    hub: ModuleType,
+    place: str | os.PathLike,
+    body: keras.Model,
+    inputs: dict[str, keras.KerasTensor],
+) -> tuple[keras.Model, Callable, dict[str, Any]]:
     tokens = {
         name: keras.Input(each.shape[1:], dtype=each.dtype, name=name)
         for name, each in inputs.items()
@@ -194,8 +214,8 @@ def _wrap_text(hub, place, body, inputs):
             )
     except Exception as error:
         raise InputError(
-            f"The preset has no tokenizer for text classification: {place} "
-            f"({_first_line(error)})"
+            "The preset has no tokenizer for text classification "
+            f"({_first_line(error)}). Received: {place}"
         ) from error
     card = {
         "kind": "text",
@@ -205,5 +225,5 @@ def _wrap_text(hub, place, body, inputs):
     return model, preprocess, card
 
 
-def _first_line(error):
+def _first_line(error: Exception) -> str:
     return str(error).partition("\n")[0] or type(error).__name__

@@ -1,24 +1,31 @@
 """The trainable variables of a model, block by block."""
 
 import re
+from collections.abc import Iterable
+
+import keras
 
 
-def group_by_block(layers, block, *, ends=False):
-    r"""Groups variables by what names their layers share.
+def group_by_block(
+    layers: Iterable[tuple[str, list[keras.Variable]]],
+    block: str,
+    *,
+    ends: bool = False,
+) -> list[list[str]]:
+    r"""Groups variables by the blocks that the names of their layers tell.
 
     Args:
-        layers: Pairs of a name and the variables that go by it, from input to output.
-        block: Regular expression. Names in which it finds the same text are one block.
-            One in which it finds nothing belongs to the block before it.
-        ends: Whether what it finds marks the end of a block instead, as the
-            concatenations of Inception do.
+        layers: Pairs of a layer name and its variables, from input to output.
+        block: Regular expression. Names in which it matches the same text form a block.
+            A name without a match belongs to the block before it.
+        ends: Whether a match marks the end of a block instead, as the concatenations of
+            Inception do.
 
     Returns:
-        List of lists of variables' paths; none is empty.
+        List of lists of variable paths; none is empty.
 
     Example:
 
-    >>> import keras
     >>> names = ["stem", "block1_conv", "block1_norm", "relu", "block2_conv"]
     >>> dense = [keras.layers.Dense(1, use_bias=False, name=name) for name in names]
     >>> for each in dense:
@@ -29,7 +36,7 @@ def group_by_block(layers, block, *, ends=False):
     """
     groups, place, key = {}, 0, ""
     for name, variables in layers:
-        # Keras itself numbers layers such as activations, whatever block they are in.
+        # Keras numbers layers such as activations across blocks.
         found = re.search(block, name) if variables or ends else None
         if found and not ends:
             key = found.group()
@@ -40,16 +47,16 @@ def group_by_block(layers, block, *, ends=False):
     return [group for group in groups.values() if group]
 
 
-def group_by_kernel(model):
+def group_by_kernel(model: keras.Model) -> list[list[str]]:
     """Groups variables so that each group begins with a kernel or embeddings.
 
-    For models of which nothing is known but their weights' order.
+    For models of which only the order of the weights is known.
 
     Args:
         model: A built `keras.Model`.
 
     Returns:
-        List of lists of variables' paths; none is empty.
+        List of lists of variable paths; none is empty.
     """
     groups, owner = [[]], None
     for variable in model.trainable_variables:

@@ -1,4 +1,4 @@
-"""The Maxout network for small pictures."""
+"""The Maxout network for small images."""
 
 import keras
 from keras import layers
@@ -6,19 +6,22 @@ from keras import layers
 from hornbook.recipes.layers.maxout import Maxout
 from hornbook.recipes.layers.maxout_conv2d import MaxoutConv2D
 
-NORM = 1.9  # that no filter's weights may exceed
+MAX_NORM = 1.9  # of the weights of each filter
 
 
 def maxout_network(
-    filters=(96, 192, 192), units=500, input_shape=(32, 32, 3), name="maxout"
-):
+    filters: tuple[int, int, int] = (96, 192, 192),
+    units: int = 500,
+    input_shape: tuple[int, int, int] = (32, 32, 3),
+    name: str = "maxout",
+) -> keras.Model:
     """Three convolutions and a dense layer of maxout units, with dropout before each.
 
-    Pixels go in raw, 0 to 255: scaling is a layer.
+    It takes raw pixels, 0 to 255: scaling is a layer.
 
     Args:
-        filters: Channels of the three convolutions, each the largest of two filters.
-        units: Units of the dense layer, each the largest of five.
+        filters: Channels of the three convolutions, each the maximum of two filters.
+        units: Units of the dense layer, each the maximum of five.
         input_shape: `(height, width, channels)`, 16×16 or more.
         name: Name of the model.
 
@@ -27,15 +30,16 @@ def maxout_network(
 
     Source: Goodfellow et al., "Maxout Networks", ICML 2013, section 5.2, with the
     widths that the authors published for CIFAR-10. Differs: pixels are scaled to -1 to
-    1 instead of contrast normalisation and whitening (`ZCAWhitening` on the shelf);
-    one bound on all filters' norms; padding keeps the size before each pool.
+    1 instead of contrast normalisation and whitening (see the recipe `ZCAWhitening`);
+    one bound on the norms of all filters; padding keeps the size before each
+    pooling.
 
     Example:
 
     >>> maxout_network((4, 8, 8), units=16).output_shape
     (None, 16)
     """
-    bound = keras.constraints.MaxNorm(NORM, axis=[0, 1, 2])
+    bound = keras.constraints.MaxNorm(MAX_NORM, axis=[0, 1, 2])
     pixels = keras.Input(input_shape, name="image")
     x = layers.Rescaling(1 / 127.5, offset=-1, name="rescale")(pixels)
     x = layers.Dropout(0.2, name="block1_dropout")(x)
@@ -57,7 +61,7 @@ def maxout_network(
     features = Maxout(
         units,
         pieces=5,
-        kernel_constraint=keras.constraints.MaxNorm(NORM),
+        kernel_constraint=keras.constraints.MaxNorm(MAX_NORM),
         name="block4_maxout",
     )(x)
     return keras.Model(pixels, features, name=name)

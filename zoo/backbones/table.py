@@ -1,9 +1,10 @@
-"""Reads the table of backbones. Imports nothing heavy."""
+"""Reads the table of backbones, without importing Keras."""
 
 import difflib
 import functools
 import json
 from pathlib import Path
+from typing import Any
 
 from hornbook.errors import InputError
 
@@ -11,8 +12,8 @@ PATH = Path(__file__).with_name("table.json")
 
 
 @functools.cache
-def read_table():
-    """The rows of the table, each a card without the model."""
+def read_table() -> tuple[dict[str, Any], ...]:
+    """The rows of the table, each the card of a backbone."""
     return tuple(json.loads(PATH.read_text(encoding="utf-8")))
 
 
@@ -20,7 +21,7 @@ def list_backbones(
     source: str | None = None,
     family: str | None = None,
     max_params: int | None = None,
-) -> list[dict]:
+) -> list[dict[str, Any]]:
     """The zoo's backbones, or those of them that fit.
 
     Args:
@@ -34,7 +35,7 @@ def list_backbones(
         `open_backbone` and `fine_tune` take.
 
     Raises:
-        InputError: if there is no such source or family.
+        InputError: If there is no such source or family.
 
     Example:
 
@@ -46,7 +47,7 @@ def list_backbones(
         known = sorted({row[key] for row in rows})
         if wanted is not None and wanted not in known:
             raise InputError(
-                f"There is no {key} of that name; there are {', '.join(known)}. "
+                f"The {key} is unknown; it must be one of {', '.join(known)}. "
                 f"Received: {wanted}"
             )
         rows = [row for row in rows if wanted in (None, row[key])]
@@ -55,18 +56,20 @@ def list_backbones(
     return rows
 
 
-def find(id):
-    """The row of a backbone.
+def find(id: str) -> dict[str, Any]:
+    """The card of a backbone.
+
+    Args:
+        id: Id of the backbone.
 
     Raises:
-        InputError: if there is none of that id, with those that look like it.
+        InputError: If the id is unknown; the message names similar ids.
     """
     rows = {row["id"]: row for row in read_table()}
     if id in rows:
         return rows[id]
     near = difflib.get_close_matches(id, rows, n=3, cutoff=0.5)
-    near = f"; near it are {', '.join(near)}" if near else ""
+    near = f"; similar ids are {', '.join(near)}" if near else ""
     raise InputError(
-        f"The zoo has no backbone of that name{near}. `hornbook zoo list` names all. "
-        f"Received: {id}"
+        f"The backbone is unknown{near}. `hornbook zoo list` lists all. Received: {id}"
     )

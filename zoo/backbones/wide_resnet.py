@@ -1,21 +1,28 @@
-"""Wide residual networks for small pictures, with dropout inside the blocks."""
+"""Wide residual networks for small images, with dropout inside the blocks."""
 
 import keras
 from keras import layers
 
 
-def wide_resnet(depth=16, width=4, dropout=0.3, input_shape=(32, 32, 3), name=None):
-    """A residual network with few, wide blocks, for pictures of about 32×32 pixels.
+def wide_resnet(
+    depth: int = 16,
+    width: int = 4,
+    dropout: float = 0.3,
+    input_shape: tuple[int, int, int] = (32, 32, 3),
+    name: str | None = None,
+) -> keras.Model:
+    """A residual network with few, wide blocks, for images of about 32×32 pixels.
 
-    Pixels go in raw, 0 to 255: scaling is a layer.
+    It takes raw pixels, 0 to 255: scaling is a layer.
 
     Args:
-        depth: Layers of convolutions: 6n + 4.
-        width: How many times as wide as a ResNet: 16, 32 and 64 channels times this.
-        dropout: Rate between the two convolutions of a block; the paper takes 0.3 for
-            CIFAR and 0.4 for SVHN.
+        depth: Number of convolutions: 6n + 4.
+        width: Factor by which it is wider than a ResNet, which has 16, 32 and 64
+            channels.
+        dropout: Dropout rate between the two convolutions of a block; the paper uses
+            0.3 for CIFAR and 0.4 for SVHN.
         input_shape: `(height, width, channels)`.
-        name: Name of the model; "wide_resnet16_4" for the default.
+        name: Name of the model. Defaults to "wide_resnet16_4" for the defaults above.
 
     Returns:
         A `keras.Model` from `(batch, height, width, channels)` to `(batch, 64 *
@@ -45,7 +52,9 @@ def wide_resnet(depth=16, width=4, dropout=0.3, input_shape=(32, 32, 3), name=No
     return keras.Model(pixels, features, name=name)
 
 
-def _convolve(x, filters, strides=1, size=3, *, name):
+def _convolve(
+    x: keras.KerasTensor, filters: int, strides: int = 1, size: int = 3, *, name: str
+) -> keras.KerasTensor:
     return layers.Conv2D(
         filters,
         size,
@@ -57,15 +66,17 @@ def _convolve(x, filters, strides=1, size=3, *, name):
     )(x)
 
 
-def _activate(x, *, name):
+def _activate(x: keras.KerasTensor, *, name: str) -> keras.KerasTensor:
     x = layers.BatchNormalization(momentum=0.9, name=f"{name}_norm")(x)
     return layers.ReLU(name=f"{name}_relu")(x)
 
 
-def _block(x, filters, strides, dropout, *, name):
+def _block(
+    x: keras.KerasTensor, filters: int, strides: int, dropout: float, *, name: str
+) -> keras.KerasTensor:
     y = _activate(x, name=f"{name}_1")
     if x.shape[-1] != filters:
-        # The projection, too, sees what was normalised.
+        # The projection, too, takes the normalised features.
         x = _convolve(y, filters, strides, size=1, name=f"{name}_project")
     y = _convolve(y, filters, strides, name=f"{name}_1_conv")
     y = _activate(y, name=f"{name}_2")

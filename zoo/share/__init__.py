@@ -1,1 +1,1 @@
-"""Giving models away: zoo folders, and exports to other programs."""
+"""Sharing models: zoo folders, and exports to other programs."""

@@ -1,7 +1,7 @@
 """A zoo folder: fine-tuned models with their cards, on a disk or in a bucket.
 
-Each model is a folder of the zoo's. Its card is written last and names the hash of
-every file, so a model without a card is not there, and a damaged one is found out.
+Each model is a folder in the zoo folder. Its card holds the hash of every file, so
+damage is detected, and is written last, so a model without a card is incomplete.
 """
 
 import hashlib
@@ -9,6 +9,7 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from hornbook.errors import InputError
 from hornbook.files import write_json
@@ -18,47 +19,60 @@ from hornbook.zoo.share.card import CARD, check_name, make_card, read_card
 CHUNK = 1 << 20
 
 
-def open_folder(place):
-    """A path to a folder on a disk, or in a bucket: "gs://..." or "s3://...".
+def open_folder(place: str | os.PathLike) -> Any:
+    """A path to a folder on a disk or in a bucket.
 
-    A program that used TFDS before has to set EPATH_USE_TF=false itself, at its start.
+    A program that used TFDS before must set EPATH_USE_TF=false itself when it starts.
+
+    Args:
+        place: Path, or URL of a bucket: "gs://..." or "s3://...".
+
+    Returns:
+        An `epath.Path`.
 
     Raises:
-        InputError: if the package that reaches the bucket is not installed.
+        InputError: If the folder cannot be reached, for example because the package for
+            the bucket is not installed.
     """
-    # TensorFlow, where it is installed, would be taken to reach buckets: it takes
-    # seconds to import, and knows no s3://.
+    # Otherwise buckets are reached through TensorFlow, if it is installed: it takes
+    # seconds to import, and does not know s3://.
     os.environ.setdefault("EPATH_USE_TF", "false")
     from etils import epath
 
     try:
         folder = epath.Path(place)
         folder.exists()
-    except Exception as error:  # whatever the bucket's package raises
+    except Exception as error:  # each package for buckets has its own
         raise InputError(
-            f"The folder can't be reached: {place} ({type(error).__name__}: {error}). "
-            "Buckets need a package, gcsfs for gs://, s3fs for s3://, and your login."
+            f"The folder cannot be reached ({type(error).__name__}: {error}). Buckets "
+            "need a package, gcsfs for gs:// or s3fs for s3://, and your login. "
+            f"Received: {place}"
         ) from error
     return folder
 
 
-def add(run, place, id=None, safe_mode=True):
-    """Puts a finished run into a zoo folder, with its card and its evidence.
+def add(
+    run: str | os.PathLike,
+    place: str | os.PathLike,
+    id: str | None = None,
+    safe_mode: bool = True,
+) -> dict[str, Any]:
+    """Copies a finished run into a zoo folder, with a card.
 
     Adding the same run again changes nothing.
 
     Args:
         run: Path of the run folder.
-        place: Path or URL of the zoo folder; made if it is not there.
-        id: The model's name there; None for the backbone's and the data's.
+        place: Path or URL of the zoo folder, which is created if needed.
+        id: Name of the model there. Defaults to the names of the backbone and the data.
         safe_mode: Whether to refuse a model file that carries code.
 
     Returns:
         The card.
 
     Raises:
-        InputError: if it is no finished run, its model carries code, or the name is
-            taken by something else.
+        InputError: If the run is not finished, its model carries code, or another
+            model has the name.
     """
     run = Path(run)
     card = make_card(run, id)
@@ -68,53 +82,60 @@ def add(run, place, id=None, safe_mode=True):
         there = read_card(model)
         if there["files"] != card["files"]:
             raise InputError(
-                f"The zoo has another model of that name, which is not overwritten; "
-                f"choose another --id. Received: {model}"
+                "Another model has this name, and is not overwritten; choose another "
+                f"--id. Received: {model}"
             )
         if not (wrong := _wrong_files(model, there)):
             return there
         raise InputError(
-            f"The model in the zoo is damaged, and is not overwritten; remove it to "
-            f"add it again: {model}. {wrong[0]}"
+            f"The model in the zoo is damaged, and is not overwritten: {wrong[0]}. "
+            f"Remove it to add it again. Received: {model}"
         )
     model.mkdir(parents=True, exist_ok=True)
     for name, file in card["files"].items():
         found = _copy(run / name, model / name)
         if found != file["sha256"]:
-            raise InputError(f"The run changed while it was copied: {run / name}")
+            raise InputError(
+                f"The run changed while it was copied. Received: {run / name}"
+            )
     _write_last(model, card)
     return card
 
 
-def _write_last(model, card):
-    """Writes the card so that it is there whole, or not at all."""
+def _write_last(model: Any, card: dict[str, Any]) -> None:
+    """Writes the card completely or not at all."""
     if "://" not in os.fspath(model):
         write_json(os.fspath(model / CARD), card)
         return
     import json
 
-    # An object in a bucket appears once it is written.
+    # An object in a bucket appears when it is complete.
     (model / CARD).write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n")
 
 
-def pull(id, place, to=None, safe_mode=True):
-    """Fetches a model from a zoo folder; nothing of it is there until all is right.
+def pull(
+    id: str,
+    place: str | os.PathLike,
+    to: str | os.PathLike | None = None,
+    safe_mode: bool = True,
+) -> Path:
+    """Copies a model from a zoo folder, after checking every file.
 
     Args:
-        id: The model's name.
+        id: Name of the model.
         place: Path or URL of the zoo folder.
-        to: Path of the folder to make; None for one of the model's name, here. It can
-            be used as a run folder.
+        to: Path of the new folder, which can be used as a run folder. Defaults to the
+            name of the model.
         safe_mode: Whether to refuse a model file that carries code.
 
     Returns:
         The `pathlib.Path` of the folder.
 
     Raises:
-        InputError: if there is no such model, a file is not the one of its card, the
-            model carries code, or the folder holds something else.
+        InputError: If there is no such model, a file differs from its card, the model
+            carries code, or the new folder holds something else.
     """
-    check_name(id, "The model's name")
+    check_name(id, "The name of the model")
     model = open_folder(place) / id
     card = read_card(model)
     to = Path(to or id)
@@ -122,7 +143,7 @@ def pull(id, place, to=None, safe_mode=True):
         there = to.is_dir() and (to / CARD).is_file() and read_card(to)
         if not there or there["files"] != card["files"] or _wrong_files(to, there):
             raise InputError(
-                f"The folder holds something else, which is not overwritten; choose "
+                "The folder holds something else, which is not overwritten; choose "
                 f"another --to. Received: {to}"
             )
         return to
@@ -131,7 +152,9 @@ def pull(id, place, to=None, safe_mode=True):
     try:
         for name, file in card["files"].items():
             if not (model / name).exists():
-                raise InputError(f"The zoo lacks a file of the model: {model / name}")
+                raise InputError(
+                    f"A file of the model is missing. Received: {model / name}"
+                )
             if (found := _copy(model / name, new / name)) != file["sha256"]:
                 raise InputError(_differs(model / name, found, file["sha256"]))
         if "model.keras" in card["files"]:
@@ -144,21 +167,21 @@ def pull(id, place, to=None, safe_mode=True):
     return to
 
 
-def verify(place):
+def verify(place: str | os.PathLike) -> dict[str, list[str]]:
     """Checks every file of every model in a zoo folder against its card.
 
     Args:
         place: Path or URL of a zoo folder, or of one model in it.
 
     Returns:
-        Dict from the name of each model to a list of what is wrong, as sentences.
+        Dict from the name of each model to a list of problems, as sentences.
 
     Raises:
-        InputError: if there is no such folder, or no model in it.
+        InputError: If there is no such folder, or no model in it.
     """
     folder = open_folder(place)
     if not folder.is_dir():
-        raise InputError(f"There is no such folder: {place}")
+        raise InputError(f"The folder does not exist. Received: {place}")
     models = [folder]
     if not (folder / CARD).exists():
         models = sorted(
@@ -167,11 +190,11 @@ def verify(place):
             if each.is_dir() and not each.name.startswith(".")
         )
     if not models:
-        raise InputError(f"There is no model in the folder: {place}")
+        raise InputError(f"The folder holds no model. Received: {place}")
     return {each.name: _problems(each) for each in models}
 
 
-def _problems(model):
+def _problems(model: Any) -> list[str]:
     try:
         card = read_card(model)
     except InputError as error:
@@ -184,8 +207,8 @@ def _problems(model):
     ]
 
 
-def _wrong_files(model, card):
-    """What differs from the card, as sentences."""
+def _wrong_files(model: Any, card: dict[str, Any]) -> list[str]:
+    """Differences from the card, as sentences."""
     wrong = []
     for name, file in card["files"].items():
         path = model / name
@@ -196,14 +219,14 @@ def _wrong_files(model, card):
     return wrong
 
 
-def _differs(path, found, promised):
+def _differs(path: Any, found: str, promised: str) -> str:
     return (
-        f"{path} is damaged or was changed: it has sha256 {found}, the card says "
+        f"{path} is damaged or was changed: its sha256 is {found}, the card says "
         f"{promised}"
     )
 
 
-def _hash(path):
+def _hash(path: Any) -> str:
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(CHUNK):
@@ -211,8 +234,8 @@ def _hash(path):
     return digest.hexdigest()
 
 
-def _copy(source, target):
-    """Copies a file, and gives the hash of what was read."""
+def _copy(source: Any, target: Any) -> str:
+    """Copies a file, and returns the hash of what was read."""
     digest = hashlib.sha256()
     with source.open("rb") as old, target.open("wb") as new:
         while chunk := old.read(CHUNK):

@@ -1,1 +1,1 @@
-"""Whether a test set's pictures are like the training set's, told in words."""
+"""Compares the images of a test set with those of the training set."""

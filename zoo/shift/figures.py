@@ -1,36 +1,38 @@
-"""Contact sheets of the pictures that look most and least like the other set."""
+"""Contact sheets of the images that look most and least like the other set."""
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from hornbook.pages.figures import styled
+from hornbook.zoo.data.arrays.examples import Examples
+from hornbook.zoo.shift.compare_datasets import Comparison
 
 COLUMNS, ROWS = 12, 2
 
 
-def extremes(comparison):
-    """The pictures to show.
+def extremes(comparison: Comparison) -> dict[str, Examples]:
+    """The images to show.
 
     Args:
         comparison: A `Comparison`.
 
     Returns:
-        Dict from titles to `Examples`, of 24 pictures at most, the most extreme first.
+        Dict from titles to at most 24 `Examples` each, the most extreme first.
     """
     train, test = comparison.train, comparison.test
     ours = np.argsort(comparison.report.train_scores, kind="stable")
     theirs = np.argsort(comparison.report.test_scores, kind="stable")
     most = min(COLUMNS * ROWS, len(ours) // 2, len(theirs) // 2)
     return {
-        "Training pictures most like the test set": train.take(ours[::-1][:most]),
-        "Training pictures least like the test set": train.take(ours[:most]),
-        "Test pictures least like the training set": test.take(theirs[::-1][:most]),
+        "Training images most like the test set": train.take(ours[::-1][:most]),
+        "Training images least like the test set": train.take(ours[:most]),
+        "Test images least like the training set": test.take(theirs[::-1][:most]),
     }
 
 
 @styled
-def draw_contact_sheet(groups):
-    """Draws groups of small pictures below each other.
+def draw_contact_sheet(groups: dict[str, Examples]) -> Figure:
+    """Draws groups of small images below each other.
 
     Args:
         groups: Dict from titles to `Examples`.
@@ -40,7 +42,6 @@ def draw_contact_sheet(groups):
 
     Example:
 
-    >>> from hornbook.zoo.data.arrays.examples import Examples
     >>> images = np.zeros((3, 8, 8, 1), "uint8")
     >>> three = Examples(images, np.zeros(3, int), ("a", "b", "c"))
     >>> len(draw_contact_sheet({"Three": three}).axes)
@@ -66,8 +67,8 @@ def draw_contact_sheet(groups):
     return figure
 
 
-def _sheet(images):
-    """Pictures side by side, in rows, on white."""
+def _sheet(images: np.ndarray) -> np.ndarray:
+    """Images side by side, in rows, on white."""
     count, height, width, channels = images.shape
     rows = -(-count // COLUMNS)
     tiles = np.full((rows * COLUMNS, height + 2, width + 2, channels), 255, "uint8")

@@ -1,8 +1,8 @@
-"""What a picture looks like in a few numbers that have names."""
+"""Measures of how an image looks, such as its brightness."""
 
 import numpy as np
 
-# What a test set is called whose mean is higher, and one whose mean is lower.
+# Words for a test set with a higher mean, and for one with a lower mean.
 WORDS = {
     "brightness": ("brighter", "darker"),
     "contrast": ("with more contrast", "with less contrast"),
@@ -12,8 +12,8 @@ WORDS = {
 }
 
 
-def measure(images):
-    """Measures pictures.
+def measure(images: np.ndarray) -> dict[str, np.ndarray]:
+    """Measures images.
 
     Args:
         images: uint8 array `(batch, height, width, channels)`.

@@ -1,22 +1,25 @@
-"""What a comparison found, in words, as numbers, and as a page."""
+"""The result of a comparison in words, as numbers and as a page."""
 
 import base64
 import csv
+import os
 from pathlib import Path
+from typing import Any
 
 from hornbook.files import atomic_write, write_json
 from hornbook.pages.figures import save_figure
 from hornbook.pages.page import environment
 from hornbook.recipes.data.covariate_shift_weights import NOTE
 from hornbook.recipes.data.detect_shift import CONCEPT, KIND
+from hornbook.zoo.shift.compare_datasets import Comparison
 from hornbook.zoo.shift.figures import draw_contact_sheet, extremes
 from hornbook.zoo.shift.measures import WORDS
 
 DEGREES = ((0.6, "slightly"), (0.8, "clearly"), (1.01, "strongly"))  # by AUC
 
 
-def verdict(comparison):
-    """What was found, in a few sentences.
+def verdict(comparison: Comparison) -> str:
+    """Summarizes a comparison in a few sentences.
 
     Args:
         comparison: A `Comparison`.
@@ -28,7 +31,9 @@ def verdict(comparison):
     told = f"AUC {report.auc:.2f}, p = {report.p_value:.2g}"
     if report.inputs_shifted:
         degree = next(word for below, word in DEGREES if report.auc < below)
-        sentences = [f"The test pictures differ {degree} from the training's ({told})."]
+        sentences = [
+            f"The test images differ {degree} from the training images ({told})."
+        ]
         looks = [
             f"{WORDS[each.name][each.effect < 0]} ({each.effect:+.1f} sd)"
             for each in comparison.measures
@@ -37,10 +42,10 @@ def verdict(comparison):
         sentences.append(
             f"They are {', '.join(looks)}."
             if looks
-            else "Brightness, contrast and the like do not tell how: see the pictures."
+            else "Measures such as brightness do not show how: see the images."
         )
     else:
-        sentences = [f"The test pictures look like the training's ({told})."]
+        sentences = [f"The test images look like the training images ({told})."]
     if report.class_p_value is not None:
         told = f"p = {report.class_p_value:.2g}"
         if report.classes_shifted:
@@ -49,20 +54,24 @@ def verdict(comparison):
                 for each in report.moved_classes[:5]
             ]
             named = f": {', '.join(moved)}" if moved else ""
-            sentences.append(f"The mix of predicted classes differs ({told}){named}.")
+            sentences.append(
+                f"The proportions of predicted classes differ ({told}){named}."
+            )
         else:
-            sentences.append(f"The mix of predicted classes is the same ({told}).")
+            sentences.append(
+                f"The proportions of predicted classes do not differ ({told})."
+            )
     if report.inputs_shifted or report.classes_shifted:
         sentences.append(KIND)
     return " ".join(sentences)
 
 
-def as_dict(comparison, **given):
-    """What was found, as JSON has it.
+def as_dict(comparison: Comparison, **given: Any) -> dict[str, Any]:
+    """A comparison as a dict for JSON.
 
     Args:
         comparison: A `Comparison`.
-        **given: What the user asked for.
+        **given: The arguments of the comparison, for the record.
     """
     report, label = comparison.report, comparison.label
     covariate = comparison.covariate
@@ -96,7 +105,7 @@ def as_dict(comparison, **given):
             "largest": float(covariate.sample_weight.max()),
             "clipped": covariate.clipped,
         },
-        "pictures": {
+        "images": {
             title: list(examples.names)
             for title, examples in extremes(comparison).items()
         },
@@ -106,13 +115,15 @@ def as_dict(comparison, **given):
     }
 
 
-def write_report(folder, comparison, found):
+def write_report(
+    folder: str | os.PathLike, comparison: Comparison, found: dict[str, Any]
+) -> Path:
     """Writes report.html, examples.png, shift.json and weights.csv into a folder.
 
     Args:
-        folder: Folder, made where missing.
+        folder: Path of the folder, which is created if needed.
         comparison: A `Comparison`.
-        found: What `as_dict` made of it.
+        found: The comparison as a dict, from `as_dict`.
 
     Returns:
         Path of the report.
@@ -136,11 +147,11 @@ def write_report(folder, comparison, found):
     return folder / "report.html"
 
 
-def _write_weights(path, comparison):
-    """One line a training picture, with the weight for each kind of shift."""
+def _write_weights(path: Path, comparison: Comparison) -> None:
+    """Writes a line for each training image, with a weight for each kind of shift."""
     label = comparison.label
     weights = comparison.covariate.sample_weight.tolist()
-    columns = {"picture": comparison.names, "covariate": weights}
+    columns = {"image": comparison.names, "covariate": weights}
     if label is not None:
         columns["label"] = label.sample_weight.tolist()
     with (

@@ -1,4 +1,4 @@
-"""`hornbook data`: the embedded data sets."""
+"""`hornbook data`: lists and builds the embedded data sets."""
 
 from pathlib import Path
 from typing import Annotated
@@ -17,13 +17,13 @@ DATASETS = {
 app = typer.Typer(no_args_is_help=True, help="List and build the embedded data sets.")
 
 
-def register(parent):
+def register(parent: typer.Typer) -> None:
     """Adds the group of commands."""
     parent.add_typer(app, name="data", rich_help_panel="Fine-tuning")
 
 
 @app.command("list")
-def list_datasets():
+def list_datasets() -> None:
     """List the embedded data sets."""
     for name, text in DATASETS.items():
         print(f"{name:<24}{text}")
@@ -32,18 +32,20 @@ def list_datasets():
 @app.command()
 def build(
     names: Annotated[
-        list[str] | None, typer.Argument(help="Which. Default: the two of digits.")
+        list[str] | None,
+        typer.Argument(help="Data sets to build. Default: the two of digits."),
     ] = None,
     data_dir: Annotated[
-        Path | None, typer.Option(help="Where. Default: where TFDS keeps its data.")
+        Path | None,
+        typer.Option(help="Folder for the data. Default: the folder of TFDS."),
     ] = None,
-):
+) -> None:
     """Build data sets, so that `tfds.load` finds them without a network."""
     names = names or ["hornbook_digits", "hornbook_photo_digits"]
     for name in names:
         if name.partition("/")[0] not in DATASETS:
             raise InputError(
-                f"There is no embedded data set of that name; there are: "
+                "The embedded data set is unknown; it must be one of "
                 f"{', '.join(DATASETS)}. Received: {name}"
             )
     quiet()

@@ -1,4 +1,4 @@
-"""`hornbook export`: a fine-tuned model for other programs."""
+"""`hornbook export`: exports a fine-tuned model for other programs."""
 
 import os
 from pathlib import Path
@@ -12,38 +12,41 @@ from hornbook.errors import InputError
 FORMATS = ("savedmodel", "onnx", "tflite", "openvino", "torch")
 
 
-def register(app):
+def register(app: typer.Typer) -> None:
     """Adds the command."""
     app.command(rich_help_panel="Fine-tuning")(export)
 
 
 def export(
     run: Annotated[Path, typer.Argument(help="A finished run, such as `runs/1`.")],
-    format: Annotated[str, typer.Option(help=", ".join(FORMATS))],
+    format: Annotated[str, typer.Option(help=f"One of {', '.join(FORMATS)}.")],
     out: Annotated[
-        Path | None, typer.Option(help="File or folder to make. Default: in the run.")
+        Path | None,
+        typer.Option(help="File or folder to write. Default: in the run folder."),
     ] = None,
     size: Annotated[
         int | None,
-        typer.Option(min=8, help="Side of the pictures. Default: as it was trained."),
+        typer.Option(
+            min=8, help="Side of the images in pixels. Default: as in training."
+        ),
     ] = None,
     trust: Annotated[
         bool, typer.Option("--trust", help="Open a model file that carries code.")
     ] = False,
-):
-    """Export a fine-tuned model, and check that it gives the same outputs there."""
+) -> None:
+    """Export a fine-tuned model, and check that its outputs stay the same."""
     if format not in FORMATS:
         raise InputError(
             f"--format must be one of {', '.join(FORMATS)}. Received: {format}"
         )
     if format == "torch":
-        # Keras exports to torch from its torch backend alone.
+        # Keras exports to torch only from its torch backend.
         os.environ.setdefault("KERAS_BACKEND", "torch")
     quiet()
     from hornbook.zoo.share.export import export_run
 
     done = export_run(run, format, out, size, safe_mode=not trust)
     print(
-        f"{done.path}: {done.megabytes:.1f} MB, pictures {done.shape}; outputs differ "
-        f"by {done.difference:.1e} at most on {done.checked} pictures"
+        f"{done.path}: {done.megabytes:.1f} MB, images {done.shape}; outputs differ by "
+        f"at most {done.difference:.1e} on {done.checked} images"
     )

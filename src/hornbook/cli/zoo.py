@@ -1,8 +1,8 @@
-"""`hornbook zoo`: which backbones there are, and sharing what was made of them."""
+"""`hornbook zoo`: lists the backbones, and shares fine-tuned models."""
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -13,13 +13,11 @@ app = typer.Typer(no_args_is_help=True, help="List backbones; share fine-tuned m
 Trust = Annotated[
     bool, typer.Option("--trust", help="Accept a model file that carries code.")
 ]
-Place = Annotated[
-    str, typer.Argument(help="A zoo folder: a path, gs://... or s3://...")
-]
+Place = Annotated[str, typer.Argument(help="Zoo folder: a path, gs://... or s3://...")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-def register(parent):
+def register(parent: typer.Typer) -> None:
     """Adds the group of commands."""
     parent.add_typer(app, name="zoo", rich_help_panel="Fine-tuning")
 
@@ -30,13 +28,16 @@ def list_backbones(
         str | None, typer.Option(help="ours, keras or hub (KerasHub). Default: all.")
     ] = None,
     family: Annotated[
-        str | None, typer.Option(help="Such as resnet or mobilenet_v2.")
+        str | None, typer.Option(help="Family, such as resnet or mobilenet_v2.")
     ] = None,
     max_params: Annotated[
-        str | None, typer.Option(help="Without the head, such as 5000000 or 5M.")
+        str | None,
+        typer.Option(
+            help="Largest number of parameters without the head, such as 5000000 or 5M."
+        ),
     ] = None,
     as_json: AsJson = False,
-):
+) -> None:
     """List the backbones that can be fine-tuned."""
     from hornbook.zoo.backbones.table import list_backbones
 
@@ -49,7 +50,7 @@ def list_backbones(
         print(f"{row['id']:<{width}}{_millions(row):>9}  {_summary(row)}")
 
 
-def _number(text):
+def _number(text: str | None) -> float | None:
     """5M or 250k or 1000 as a number."""
     if text is None:
         return None
@@ -62,14 +63,14 @@ def _number(text):
         ) from None
 
 
-def _millions(row):
+def _millions(row: dict[str, Any]) -> str:
     count = row["parameters"]
     if count is None:
         return "?"
     return f"{count / 1e6:.2f} M" if count < 1e8 else f"{count / 1e6:.0f} M"
 
 
-def _summary(row):
+def _summary(row: dict[str, Any]) -> str:
     shape = row.get("input_shape")
     if shape is None:
         return row.get("description", row["kind"])
@@ -79,9 +80,11 @@ def _summary(row):
 
 @app.command()
 def show(
-    id: Annotated[str, typer.Argument(help="Such as keras/mobilenet_v2.")],
+    id: Annotated[
+        str, typer.Argument(help="Id of a backbone, such as keras/mobilenet_v2.")
+    ],
     as_json: AsJson = False,
-):
+) -> None:
     """Show the card of a backbone."""
     from hornbook.zoo.backbones.table import find
 
@@ -94,7 +97,7 @@ def show(
         print(f"{key.replace('_', ' '):<15}{_text(value)}")
 
 
-def _text(value):
+def _text(value: Any) -> Any:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list):
@@ -106,15 +109,19 @@ def _text(value):
 
 @app.command()
 def add(
-    run: Annotated[Path, typer.Argument(help="A finished run, such as `runs/1`.")],
+    run: Annotated[
+        Path, typer.Argument(help="Folder of a finished run, such as `runs/1`.")
+    ],
     folder: Place,
     id: Annotated[
         str | None,
-        typer.Option(help="Its name there. Default: of the backbone and the data."),
+        typer.Option(
+            help="Name of the model there. Default: the names of backbone and data."
+        ),
     ] = None,
     trust: Trust = False,
-):
-    """Put a fine-tuned run into a zoo folder, with its card and its evidence."""
+) -> None:
+    """Copy a fine-tuned run into a zoo folder, with a card."""
     from hornbook.zoo.share.folder import add
 
     card = add(run, folder, id, safe_mode=not trust)
@@ -124,14 +131,14 @@ def add(
 
 @app.command()
 def pull(
-    id: Annotated[str, typer.Argument(help="The model's name.")],
+    id: Annotated[str, typer.Argument(help="Name of the model.")],
     folder: Place,
     to: Annotated[
-        Path | None, typer.Option(help="Folder to make. Default: ./ID.")
+        Path | None, typer.Option(help="Folder to write to. Default: ./ID.")
     ] = None,
     trust: Trust = False,
-):
-    """Fetch a model from a zoo folder, each file checked; it works as a run folder."""
+) -> None:
+    """Copy a model from a zoo folder, after checking it, to use it as a run folder."""
     from hornbook.zoo.share.folder import pull
 
     path = pull(id, folder, to, safe_mode=not trust)
@@ -139,13 +146,13 @@ def pull(
 
 
 @app.command()
-def verify(folder: Place):
-    """Check every file of a zoo folder against the hashes on the cards."""
+def verify(folder: Place) -> None:
+    """Check every file in a zoo folder against the hashes on the cards."""
     from hornbook.zoo.share.folder import verify
 
     found = verify(folder)
     for id, problems in found.items():
-        print(f"{id}: {'as on its card' if not problems else ''}".rstrip(": "))
+        print(f"{id}: {'matches its card' if not problems else ''}".rstrip(": "))
         for problem in problems:
             print(f"  {problem}")
     if any(found.values()):

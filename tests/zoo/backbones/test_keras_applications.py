@@ -193,5 +193,5 @@ def test_what_is_not_there():
         open_backbone("keras/resnet51")
     with pytest.raises(InputError, match=r"three channels.*\(32, 32, 1\)"):
         open_backbone("keras/vgg16", input_shape=(32, 32, 1))
-    with pytest.raises(InputError, match=r"can't be built.*\(8, 8, 3\)"):
+    with pytest.raises(InputError, match=r"cannot be built.*\(8, 8, 3\)"):
         open_backbone("keras/inception_v3", input_shape=(8, 8, 3), weights=None)

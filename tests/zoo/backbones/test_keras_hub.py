@@ -137,7 +137,7 @@ def test_padding_does_not_count(tmp_path):
 
 
 def test_what_can_not_be_had(tmp_path):
-    with pytest.raises(InputError, match=r"can't open the preset: .*nowhere"):
+    with pytest.raises(InputError, match=r"cannot open the preset.*nowhere"):
         open_backbone(f"hub:{tmp_path / 'nowhere'}")
     body = keras_hub.models.BertBackbone(
         vocabulary_size=50, intermediate_dim=32, max_sequence_length=16, **TINY

@@ -75,9 +75,11 @@ def test_selection():
 
 
 def test_what_is_not_there():
-    with pytest.raises(InputError, match=r"near it are.*keras/resnet50.*resnet_50"):
+    with pytest.raises(InputError, match=r"similar ids are.*keras/resnet50.*resnet_50"):
         find("keras/resnet_50")
-    with pytest.raises(InputError, match=r"no family.*mobilenet_v2.*Received: x"):
+    with pytest.raises(
+        InputError, match=r"family is unknown.*mobilenet_v2.*Received: x"
+    ):
         list_backbones(family="x")
     with pytest.raises(InputError, match=r"hub, keras, ours. Received: timm"):
         list_backbones("timm")

@@ -54,7 +54,7 @@ def test_the_same_outputs(run, format):
     np.testing.assert_allclose(outputs, truth(run), atol=1e-4)
     assert truth(run).std() > 0.01
     assert not list(run.glob(".new-*"))
-    with pytest.raises(InputError, match="there already"):
+    with pytest.raises(InputError, match="exists already"):
         export_run(run, format)
 
 
@@ -103,7 +103,7 @@ def test_other_outputs_are_not_kept(run, monkeypatch):
     form = export.Format("tf_saved_model", "", wrong, "")
     monkeypatch.setitem(export.FORMATS, "savedmodel", form)
     before = sorted(each.name for each in run.iterdir())
-    with pytest.raises(InputError, match=r"gives other outputs, by .* not kept"):
+    with pytest.raises(InputError, match=r"to savedmodel differ by .* not kept"):
         export_run(run, "savedmodel")
     assert sorted(each.name for each in run.iterdir()) == before
 
@@ -112,11 +112,11 @@ def test_what_can_not_be_exported(tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"no model\.keras"):
         export_run(tmp_path, "onnx")
     inference_model("none").save(tmp_path / "model.keras")
-    with pytest.raises(InputError, match="say it with --size"):
+    with pytest.raises(InputError, match="pass --size"):
         export_run(tmp_path, "onnx")
     with pytest.raises(InputError, match=r"end in \.onnx. Received: .*m\.pb"):
         export_run(tmp_path, "onnx", out=tmp_path / "m.pb", size=36)
-    with pytest.raises(InputError, match=r"on tensorflow can't export.*to torch"):
+    with pytest.raises(InputError, match=r"on tensorflow cannot export.*to torch"):
         export_run(tmp_path, "torch", size=36)
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(InputError, match=r"pip install 'hornbook\[export\]'"):
@@ -131,5 +131,5 @@ def test_another_size(tmp_path):
     keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]).save(
         tmp_path / "model.keras"
     )
-    with pytest.raises(InputError, match="Only models of pictures"):
+    with pytest.raises(InputError, match="Only models for images"):
         export_run(tmp_path, "onnx")

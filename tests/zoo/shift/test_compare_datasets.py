@@ -41,7 +41,7 @@ def test_no_shift_within_digits(digits, save):
         GREY,
     )
     assert not found.report.inputs_shifted and not found.report.classes_shifted
-    assert "look like the training's" in verdict(found)
+    assert "look like the training images" in verdict(found)
     assert found.covariate.effective_size > 200
     np.testing.assert_allclose(found.label.test_priors, 0.1, atol=0.06)
 
@@ -95,7 +95,7 @@ def test_few_of_a_class_leave_the_mix_out(digits, save):
     )
     assert found.label is None and found.report.class_p_value is None
     assert "class proportions were not compared" in " ".join(found.notices)
-    assert "mix of predicted" not in verdict(found)
+    assert "proportions of predicted" not in verdict(found)
     assert not as_dict(found)["class_mix"]
 
 
