@@ -4,13 +4,13 @@
 What:    composes flips, rotation, shear, zoom, aspect, translation, perspective and a
          random resized crop into one transform an image, and brightness, contrast,
          saturation, hue and PCA lighting into one colour matrix.
-When:    training on images, in the model or in `tf.data`: fast, and sharper than a
-         chain of layers, each of which blurs again.
+When:    training on images, in the model or in `tf.data`: faster and sharper than a
+         chain of layers, each of which interpolates again.
 Not for: bounding boxes; erasing, mixing, solarising: chain Keras's layers after it.
 Source:  meaning and ranges of torchvision's transforms; lighting of Krizhevsky et al.,
          "ImageNet Classification with Deep Convolutional Neural Networks", NeurIPS
          2012.
-Differs: from torchvision: what lies beside a crop may turn into view, crops begin
+Differs: from torchvision: rotation can show what is outside the crop, crops begin
          between pixels, perspective is a tilt, hue turns in YIQ, colours are clipped
          once, at the end.
 Needs:   keras>=3; tensorflow only where it is the backend, for XLA.
@@ -18,11 +18,13 @@ Needs:   keras>=3; tensorflow only where it is the backend, for XLA.
 
 import inspect
 import math
+from typing import Any, Self
 
 import keras
 import numpy as np
 from keras import ops
 
+Range = float | tuple[float, float]  # one number, or the lowest and the highest
 CROP = {"height": 224, "width": 224, "scale": (0.08, 1.0), "ratio": (3 / 4, 4 / 3)}
 JITTER = {"brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "lighting": 0.1}
 WRITTEN = {"rotation": 10, "shear": 10, "zoom": 0.1, "aspect": 0.1, "translation": 0.08}
@@ -40,95 +42,96 @@ TRIES = 10  # at a crop that fits, as in torchvision
 LUMA = np.array([0.299, 0.587, 0.114])  # the grey of Pillow, the Y of YIQ
 YIQ = np.array([LUMA, [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])
 TURN = (np.linalg.inv(YIQ) @ [[0, 0, 0], [0, 0, 1], [0, -1, 0]] @ YIQ).T
-# AlexNet's principal colours of ImageNet in [0, 1], and their standard deviations.
 AXES = np.array([[-5675, -5808, -5836], [7192, -45, -6948], [4009, -8140, 4203]]) / 1e4
-PRINCIPAL = AXES * [[0.2175], [0.0188], [0.0045]]
+PRINCIPAL = AXES * [[0.2175], [0.0188], [0.0045]]  # AlexNet's, of ImageNet in [0, 1]
 
 
 @keras.saving.register_keras_serializable(package="hornbook")
 class ImageAugmentation(keras.layers.Layer):
-    """Shows each image from a random view, in random colours, while training.
+    """Transforms the geometry and colours of each image at random, while training.
 
-    Each image has a transform of its own, from pixels of the result to places in the
-    image, where four pixels are interpolated. In the order of their effect: crop,
-    flips, zoom and aspect, shear, rotation, translation, perspective, all but the crop
-    about the centre.
+    Each image has its own transform, from pixels of the result to positions in the
+    image, where four pixels are interpolated. In order: crop, flips, zoom and aspect,
+    shear, rotation, translation, perspective; all but the crop about the centre.
 
     At inference, and at `strength=0`, the view is the largest centred part of the image
     with the result's aspect ratio. If the size stays the same that is all of it, and at
     inference the pixels are not touched. Images smaller than the result are enlarged.
 
-    Antialiasing: a pixel of the result is the mean of n × n places in it, with n the
+    Antialiasing: a pixel of the result is the mean of n × n positions in it, with n the
     image's side over the result's and over the smallest `zoom`, rounded, on the axis
-    where that is more, but at most 8. So shrinking by less than 1.5 has none.
+    where that is more, but at most 8. So there is none when shrinking by less than 1.5.
 
-    Colours: as maps of colour, brightness, contrast, saturation and hue commute, so
-    torchvision's random order is moot. They are composed and clipped to `value_range`
-    once; torchvision clips after each, which differs only where one of them leaves the
-    range. Contrast fades into the mean grey, 0.299 R + 0.587 G + 0.114 B, of the view
-    (torchvision: 0.2989). Hue turns the I-Q plane of YIQ, which keeps that grey, where
-    torchvision turns the hue of HSV. Grey images, of one channel, have brightness and
+    Colours: brightness, contrast, saturation and hue commute here, so torchvision's
+    random order is not needed. They are composed, and clipped to `value_range` once;
+    torchvision clips after each, which differs only if one of them leaves the range.
+    Contrast blends with the mean grey, 0.299 R + 0.587 G + 0.114 B, of the view
+    (torchvision: 0.2989). Hue rotates the I-Q plane of YIQ, which keeps that grey;
+    torchvision rotates the hue of HSV. Grey images, of one channel, have brightness and
     contrast only.
 
-    `strength` scales all ranges: nothing at 0, what is stated at 1, more beyond.
-    `layer.strength` is a variable: after `layer.strength.assign(0.5)` nothing compiles
-    again, in `fit` as in `tf.data`. It is not trained, and is saved with the weights.
-    The probabilities of flips grow with it too.
+    `strength` scales all ranges: nothing at 0, the given ranges at 1, more above.
+    `layer.strength` is a variable: after `layer.strength.assign(0.5)` nothing is
+    compiled again, in `fit` and in `tf.data`. It is not trained, and is saved with the
+    weights. The probabilities of flips are scaled with it too.
 
     Randomness: the same seed gives the same views. In `tf.data` that needs
-    `num_parallel_calls=1`: parallel calls race for the state of the seed, and now and
-    then two draw the same, as with all of Keras's layers. With `draws` neither happens.
+    `num_parallel_calls=1`: parallel calls compete for the state of the seed, and
+    sometimes two draw the same, as with all of Keras's layers. With `draws` neither
+    happens.
 
-    TensorFlow compiles the work with XLA, once for each shape; where height or width
-    are unknown, as after decoding JPEGs of any size, it runs without, several times as
-    slow. In `tf.data` the backend must be TensorFlow.
+    TensorFlow compiles the work with XLA, once for each shape; if height or width are
+    unknown, as after decoding JPEGs of any size, it runs without XLA, several times
+    slower. In `tf.data` the backend must be TensorFlow.
 
-    Masks: a second layer with the same ranges of geometry, `interpolation="nearest"`
-    and the same `draws`, or the same seed and turn, shows them from the same view.
-    Labels do not enter. Boxes are not supported.
+    Masks: a second layer with the same geometric ranges, `interpolation="nearest"` and
+    the same `draws`, or the same seed and number of earlier calls, gives them the same
+    view. Labels are not changed. Boxes are not supported.
 
     Args:
-        height: Int or `None`. Of the result; `None` for the image's.
-        width: Int or `None`. Likewise.
-        scale: Pair in (0, 1]. Area of the random resized crop, as a share of the
+        height: Int, the height of the result. Defaults to `None`, the image's height.
+        width: Int, the width of the result. Defaults to `None`, the image's width.
+        scale: Pair in (0, 1]. Area of the random resized crop, as a fraction of the
             image's. One that does not fit is drawn again, ten times, then centred.
-        ratio: Pair, above 0, or `None`. Width over height of the crop, drawn in its
-            logarithm; torchvision's is (3/4, 4/3). `None` for the result's.
-        horizontal_flip: Float in [0, 1]. Probability of left for right.
-        vertical_flip: Float in [0, 1]. Probability of upside down.
+        ratio: Pair, above 0. Width over height of the crop, drawn in its logarithm;
+            torchvision's is (3/4, 4/3). Defaults to `None`, the ratio of the result.
+        horizontal_flip: Float in [0, 1]. Probability of mirroring left to right.
+        vertical_flip: Float in [0, 1]. Probability of turning upside down.
         rotation: Degrees, counter-clockwise: 10 or (-10, 10).
         shear: Degrees, along x: 10 or (-10, 10), within 80.
         zoom: Factor of size: 0.2 or (0.8, 1.2); above 1 enlarges. At least 0.05.
         aspect: Factor of width over height at equal area, drawn in its logarithm: 0.2
             or (0.8, 1.2).
-        translation: Float in [0, 1]. Largest shift on each axis, as a share of the
+        translation: Float in [0, 1]. Largest shift on each axis, as a fraction of the
             result's size.
-        perspective: Float in [0, 0.45]. How much nearer or farther, at most, the middle
-            of an edge lies than the centre, on each axis.
+        perspective: Float in [0, 0.45]. How much nearer or farther than the centre the
+            middle of an edge can be, on each axis.
         brightness: Factor: 0.4 or (0.6, 1.4), at least 0.
-        contrast: Likewise.
-        saturation: Likewise.
+        contrast: Factor, as for brightness.
+        saturation: Factor, as for brightness.
         hue: Shift in turns within [-0.5, 0.5]: 0.1 or (-0.1, 0.1).
         lighting: Standard deviation of the amounts of AlexNet's principal colours that
-            are added; 0.1 there.
-        fill_mode: What lies outside the image: `"reflect"` (d c b a | a b c d | d c b
-            a), `"nearest"` (its edge) or `"constant"`.
+            are added; 0.1 in the paper.
+        fill_mode: How to fill what is outside the image: `"reflect"`, the default
+            (d c b a | a b c d | d c b a), `"nearest"` (its edge) or `"constant"`.
         fill_value: Number, or a list of one for each channel, for `"constant"`.
-        interpolation: `"bilinear"`, or `"nearest"` for masks, without antialiasing.
-        value_range: Pair, black and white. Nothing is guessed from the values: floats
-            are taken to be in this range. Where they are not, as [0, 1] under
-            (0, 255), lighting and clipping are wrong, while the rest is the same.
-        strength: Float, at least 0.
-        seed: Int or `None`.
+            Defaults to 0.
+        interpolation: `"bilinear"`, the default, or `"nearest"` for masks, without
+            antialiasing.
+        value_range: Pair, black and white. Defaults to `(0, 255)`. Nothing is guessed
+            from the values: floats must be in this range. If they are not, such as
+            [0, 1] with (0, 255), lighting and clipping are wrong, and the rest is not.
+        strength: Float of at least 0. Defaults to 1.
+        seed: Int. Defaults to `None`.
         **kwargs: The arguments of every Keras layer. The result has the `dtype`; with
             `dtype="uint8"` it is rounded.
 
     Call arguments:
         images: Tensor `(batch, height, width, channels)`, or one image without the
             batch, uint8 or float. The batch may be empty.
-        training: Bool, whether to draw.
-        draws: Numbers in [0, 1) to use, `(batch, ImageAugmentation.DRAWS)`, without
-            the batch for one image. Drawn from the seed if `None`.
+        training: Bool, whether to augment.
+        draws: Random numbers in [0, 1) to use, `(batch, ImageAugmentation.DRAWS)`,
+            without the batch for one image. Drawn from the seed if `None`.
 
     Returns:
         Tensor `(batch, height, width, channels)`, or one image.
@@ -161,13 +164,17 @@ class ImageAugmentation(keras.layers.Layer):
     DRAWS = 19 + 2 * TRIES
 
     def __init__(
-        self, height=None, width=None, scale=(1.0, 1.0), ratio=None,
-        horizontal_flip=0.0, vertical_flip=0.0, rotation=0.0, shear=0.0, zoom=0.0,
-        aspect=0.0, translation=0.0, perspective=0.0,
-        brightness=0.0, contrast=0.0, saturation=0.0, hue=0.0, lighting=0.0,
-        fill_mode="reflect", fill_value=0.0, interpolation="bilinear",
-        value_range=(0, 255), strength=1.0, seed=None, **kwargs,
-    ):  # fmt: skip
+        self, height: int | None = None, width: int | None = None,
+        scale: tuple = (1.0, 1.0), ratio: tuple | None = None,
+        horizontal_flip: float = 0.0, vertical_flip: float = 0.0,
+        rotation: Range = 0.0, shear: Range = 0.0, zoom: Range = 0.0,
+        aspect: Range = 0.0, translation: float = 0.0, perspective: float = 0.0,
+        brightness: Range = 0.0, contrast: Range = 0.0, saturation: Range = 0.0,
+        hue: Range = 0.0, lighting: float = 0.0, fill_mode: str = "reflect",
+        fill_value: float | list[float] = 0.0, interpolation: str = "bilinear",
+        value_range: tuple = (0, 255), strength: float = 1.0, seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:  # fmt: skip
         super().__init__(autocast=False, **kwargs)
         order = keras.config.image_data_format()
         _check("image_data_format", order, order == "channels_last", "'channels_last'")
@@ -198,26 +205,25 @@ class ImageAugmentation(keras.layers.Layer):
         if keras.backend.backend() == "tensorflow":
             import tensorflow as tf
 
-            # XLA makes one pass of it, in a fifth of the time on a CPU.
-            self._compiled = tf.function(self._render, jit_compile=True)
+            self._compiled = tf.function(self._render, jit_compile=True)  # 5 × as fast
 
     @classmethod
-    def from_preset(cls, name, **kwargs):
-        """Makes a layer from `PRESETS`, with other arguments where given."""
+    def from_preset(cls, name: str, **kwargs: Any) -> Self:
+        """Creates a layer from `PRESETS`; keyword arguments replace its values."""
         return cls(**{**PRESETS[_choice("name", name, tuple(PRESETS))], **kwargs})
 
     def call(self, images, training=False, draws=None):
         """Draws a view for each image and samples it."""
         shape = self.compute_output_shape(images.shape)
+        if len(images.shape) == 3:
+            return self.call(images[None], training, draws)[0]
         fits = "uint8" not in str(images.dtype) or self.value_range == (0, 255)
         _check("value_range", self.value_range, fits, "(0, 255) for uint8 images")
         if images.shape[0] == 0:  # some backends cannot look into it
             return ops.zeros(shape, self.compute_dtype)
         if not training and shape == tuple(images.shape):
             return ops.cast(images, self.compute_dtype)
-        batched = len(images.shape) == 4
-        x = images if batched else images[None]
-        count, *size, channels = ops.shape(x)
+        count, *size, channels = ops.shape(images)
         new = [self.height or size[0], self.width or size[1]]
         if not training:
             draws = ops.full((count, self.DRAWS), 0.5)
@@ -231,13 +237,11 @@ class ImageAugmentation(keras.layers.Layer):
         static = None not in (*images.shape[-3:], *shape[-3:])
         render = self._compiled if training and static else self._render
         finer = self._finer(size, new) if self.interpolation == "bilinear" else 1
-        y = render(x, places, colours, tuple(new), finer)
-        return y if batched else y[0]
+        return render(images, places, colours, tuple(new), finer)
 
     def _draw(self, draws, strength):
         """What is drawn from ranges: of geometry; of colours, lighting last."""
-        far, tilt = self.translation, self.perspective
-        bounds = 2 * [(-far, far)] + 2 * [(-tilt, tilt)]
+        bounds = [(-n, n) for n in 2 * [self.translation] + 2 * [self.perspective]]
         bounds += [np.radians(self.rotation), np.radians(self.shear), self.zoom]
         bounds += [np.log(self.aspect), 2 * np.pi * np.array(self.hue)]
         bounds += [self.brightness, self.contrast, self.saturation]
@@ -320,7 +324,7 @@ class ImageAugmentation(keras.layers.Layer):
 
     def _render(self, images, places, colours, size, finer):
         """Samples the images at the places, and maps the colours."""
-        batch, rows, columns, channels = ops.shape(images)
+        (batch, rows, columns, channels), (height, width) = ops.shape(images), size
         steps = (ops.arange(n * finer, dtype="float32") for n in size)
         axes = [(step + 0.5) / ops.cast(finer, "float32") - 0.5 for step in steps]
         y, x = (ops.reshape(p, (-1,)) for p in ops.meshgrid(*axes, indexing="ij"))
@@ -343,7 +347,6 @@ class ImageAugmentation(keras.layers.Layer):
         if self.fill_mode == "constant":
             fill = ops.convert_to_tensor(self.fill_value, "float32")
             pixels = fill + (pixels - fill) * (seen_x * seen_y)
-        height, width = size
         pixels = ops.reshape(pixels, (batch, height, finer, width, finer, channels))
         pixels = ops.mean(pixels, axis=(2, 4))
         if colours is not None:

@@ -1,16 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""RandomCrop: cut a window out of every image, each at a place of its own.
+"""RandomCrop: crop every image at a random position of its own.
 
-What:    pads, crops and, if wanted, mirrors each image of a batch at random.
+What:    pads, crops and optionally mirrors each image of a batch at random.
 When:    training on small images: `RandomCrop(32, 32, padding=4, horizontal_flip=0.5)`
          is the recipe for CIFAR.
 Not for: photographs of many scales (a random resized crop); bounding boxes.
 Source:  He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, section
          4.2. Padding modes of torchvision's `RandomCrop`.
-Differs: from keras.layers.RandomCrop, which takes one place for the whole batch and
-         resizes what is too small.
+Differs: from keras.layers.RandomCrop, which uses one position for the whole batch and
+         resizes images that are too small.
 Needs:   keras>=3.12; tensorflow, as the backend, for tf.data.
 """
+
+from typing import Any
 
 import keras
 from keras import ops
@@ -20,41 +22,44 @@ PADDING_MODES = ("constant", "edge", "reflect", "symmetric")
 
 @keras.saving.register_keras_serializable(package="hornbook")
 class RandomCrop(keras.layers.Layer):
-    """Crops each image at a random place while training, at the centre otherwise.
+    """Crops each image at a random position while training, at the centre otherwise.
 
-    In training every place at which the crop fits into the padded image is equally
-    likely, and so drawn for each image by itself. In inference all images are cropped
-    at the centre, where an odd margin starts at its half rounded to even, as in
-    torchvision, and none is mirrored.
+    In training the position is drawn for each image separately, and every position at
+    which the crop fits into the padded image is equally likely. In inference all images
+    are cropped at the centre, where an odd margin starts at its half rounded to even,
+    as in torchvision, and none is mirrored.
 
     Pixels are copied, never changed. Integer images keep their dtype; float images are
     cast to the layer's compute dtype, as by every Keras layer.
 
-    The same seed gives the same crops, call by call. It may stand in a model or, on
+    The same seed gives the same crops, call by call. It can be used in a model or, on
     the TensorFlow backend, in `dataset.map`, before or after `batch`; there several
     `num_parallel_calls` share the draws in any order. Images of unequal sizes must be
-    cropped before they are batched. To crop a mask as its image, give it as one more
+    cropped before they are batched. To crop a mask like its image, add it as one more
     channel.
 
     Args:
-        height: Int. Height of a crop.
-        width: Int. Width of a crop.
-        padding: Int. Pixels to add on each of the four sides before cropping.
-        padding_mode: What they are. One of:
+        height: Int, the height of a crop.
+        width: Int, the width of a crop.
+        padding: Int, the pixels to add on each of the four sides before cropping.
+            Defaults to 0.
+        padding_mode: The values of these pixels. One of:
 
-            - `"constant"`: `fill_value`.
+            - `"constant"`, the default: `fill_value`.
             - `"edge"`: the nearest pixel of the image.
             - `"reflect"`: the mirror image, without the edge: `cb|abcd|cb`.
             - `"symmetric"`: the mirror image, with the edge: `ba|abcd|dc`.
-        fill_value: Number, in the images' own range.
-        horizontal_flip: Float in [0, 1]. Probability to mirror left to right.
-        seed: Int or `None`. Of the places and the mirrors.
+        fill_value: Number, in the range of the images. Defaults to 0.
+        horizontal_flip: Float in [0, 1], the probability of mirroring left to right.
+            Defaults to 0.
+        seed: Int, the seed of positions and mirroring. Defaults to `None`.
         **kwargs: The arguments of every Keras layer, such as `name` and `dtype`.
 
     Call arguments:
         images: Tensor `(batch, image_height, image_width, channels)`, or one image
             `(image_height, image_width, channels)`. The batch may be empty.
-        training: Bool. Whether to crop at random. Outside a model it is by default.
+        training: Bool, whether to crop at random. Outside a model, the default is
+            `True`.
 
     Returns:
         Tensor `(batch, height, width, channels)`, or one image
@@ -76,15 +81,15 @@ class RandomCrop(keras.layers.Layer):
 
     def __init__(
         self,
-        height,
-        width,
-        padding=0,
-        padding_mode="constant",
-        fill_value=0,
-        horizontal_flip=0.0,
-        seed=None,
-        **kwargs,
-    ):
+        height: int,
+        width: int,
+        padding: int = 0,
+        padding_mode: str = "constant",
+        fill_value: float = 0,
+        horizontal_flip: float = 0.0,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         sizes = {"height": (height, 1), "width": (width, 1), "padding": (padding, 0)}
         for name, (size, least) in sizes.items():

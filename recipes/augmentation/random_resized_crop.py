@@ -1,18 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""RandomResizedCrop: a window of random size and shape, resized to one size.
+"""RandomResizedCrop: a crop of random size and shape, resized to one size.
 
 What:    cuts a box of random area and aspect ratio out of each image and resamples it
          once, with antialiasing.
 When:    training on photographs, whose objects come in many sizes.
-Not for: images that must be seen whole, as digits; bounding boxes.
+Not for: images that must be seen whole, such as digits; bounding boxes.
 Source:  Szegedy et al., "Going Deeper with Convolutions", CVPR 2015, section 6.
          Semantics of torchvision's `RandomResizedCrop`.
-Differs: from torchvision: the ten tries for a box are drawn at once, which is the same
+Differs: from torchvision: the ten tries for a box are drawn at once, which has the same
          distribution.
 Needs:   keras>=3.12; tensorflow, as the backend, for tf.data.
 """
 
 import math
+from typing import Any
 
 import keras
 from keras import ops
@@ -26,38 +27,42 @@ class RandomResizedCrop(keras.layers.Layer):
 
     In training, as in torchvision, a box gets an area uniform in `scale`, as a
     fraction of the image's, and an aspect ratio (width by height) log-uniform in
-    `ratio`. It is as large as that to the nearest pixel and lies anywhere in the image
-    with equal probability. The first of ten such boxes that fits is taken. Should none
-    fit, it is the largest central box whose ratio is in `ratio`. Each image has its
-    own. The filter sees what is in the box only, as if it were cut out first.
+    `ratio`. Its sides are rounded to whole pixels, and every position in the image is
+    equally likely. The first of ten such boxes that fits is taken. If none fits, it is
+    the largest central box whose ratio is in `ratio`. Each image has its own box. The
+    filter uses only pixels in the box, as if it were cut out first.
 
-    In inference, as is usual, the image is resized so that the crop takes
-    `crop_pct` of the side that binds, and cropped at the centre: for 224 × 224
-    and 0.875 that is a short side of 256.
+    In inference, as usual, the image is resized so that the crop takes the fraction
+    `crop_pct` of the limiting side, and cropped at the centre: for 224 × 224 and 0.875
+    that is a short side of 256.
 
     Both are one resampling by a triangle filter (bilinear, as wide as the shrinking
     needs): a small matrix for the rows of each image and one for its columns. It is
     computed in float32. Integer images keep their dtype, their values rounded; others
     come in the layer's compute dtype.
 
-    The same seed gives the same crops, call by call. It may stand in a model or, on
+    The same seed gives the same crops, call by call. It can be used in a model or, on
     the TensorFlow backend, in `dataset.map`, before or after `batch`; there several
     `num_parallel_calls` share the draws in any order. Images of unequal sizes must be
     cropped before they are batched. Small images are enlarged.
 
     Args:
-        height: Int. Height of the result.
-        width: Int. Width of the result.
+        height: Int, the height of the result.
+        width: Int, the width of the result.
         scale: Two numbers in (0, 1], the lowest and highest fraction of the area.
+            Defaults to `(0.08, 1.0)`.
         ratio: Two positive numbers, the lowest and highest ratio of width to height.
-        crop_pct: Float in (0, 1]. How much of the image is seen in inference.
-        seed: Int or `None`. Of the boxes.
+            Defaults to `(3 / 4, 4 / 3)`.
+        crop_pct: Float in (0, 1], the fraction of the image's side that the crop takes
+            in inference. Defaults to 0.875.
+        seed: Int, the seed of the boxes. Defaults to `None`.
         **kwargs: The arguments of every Keras layer, such as `name` and `dtype`.
 
     Call arguments:
         images: Tensor `(batch, image_height, image_width, channels)`, or one image
             `(image_height, image_width, channels)`. The batch may be empty.
-        training: Bool. Whether to crop at random. Outside a model it is by default.
+        training: Bool, whether to crop at random. Outside a model, the default is
+            `True`.
 
     Returns:
         Tensor `(batch, height, width, channels)`, or one image
@@ -77,14 +82,14 @@ class RandomResizedCrop(keras.layers.Layer):
 
     def __init__(
         self,
-        height,
-        width,
-        scale=(0.08, 1.0),
-        ratio=(3 / 4, 4 / 3),
-        crop_pct=0.875,
-        seed=None,
-        **kwargs,
-    ):
+        height: int,
+        width: int,
+        scale: tuple[float, float] = (0.08, 1.0),
+        ratio: tuple[float, float] = (3 / 4, 4 / 3),
+        crop_pct: float = 0.875,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         for name, size in (("height", height), ("width", width)):
             if not isinstance(size, int) or size < 1:
@@ -162,7 +167,7 @@ class RandomResizedCrop(keras.layers.Layer):
         return start(image_height - height), start(image_width - width), height, width
 
     def _centre(self, batch, image_height, image_width):
-        """The same for the box of inference, whose numbers are not whole."""
+        """The same for the box in inference, whose numbers are not integers."""
         ones = ops.ones((batch, 1), "float32")
         image_height = ones * ops.cast(image_height, "float32")
         image_width = ones * ops.cast(image_width, "float32")

@@ -3,13 +3,15 @@
 
 What:    resizes each image so that its short side is random, then crops: both in one
          resampling, with antialiasing.
-When:    training on photographs without changing their shapes, as ResNet and VGG did.
-Not for: images that must be seen whole, as digits; bounding boxes.
+When:    training on photographs without changing aspect ratios, as for VGG and ResNet.
+Not for: images that must be seen whole, such as digits; bounding boxes.
 Source:  Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale Image
          Recognition", ICLR 2015, section 3.1; He et al., "Deep Residual Learning for
          Image Recognition", CVPR 2016, section 3.4.
 Needs:   keras>=3.12; tensorflow, as the backend, for tf.data.
 """
+
+from typing import Any
 
 import keras
 from keras import ops
@@ -17,36 +19,37 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="hornbook")
 class ScaleJitter(keras.layers.Layer):
-    """Resizes each image to a random short side and crops it at a random place.
+    """Resizes each image to a random short side and crops it at a random position.
 
-    In training each image draws its short side from the whole numbers of `short_side`,
+    In training the short side of each image is drawn from the integers in `short_side`,
     all equally likely. The long side follows, rounded down, as in torchvision's
-    `Resize`, and a crop is cut anywhere with equal probability. In inference the short
-    side is the lowest of the range (256 for ResNet's) and the crop is the centre,
-    where an odd margin starts at its half rounded to even.
+    `Resize`, and every position of the crop is equally likely. In inference the short
+    side is the lowest of the range (256 for ResNet) and the crop is the centre, where
+    an odd margin starts at its half rounded to even.
 
     Both are one resampling by a triangle filter (bilinear, as wide as the shrinking
     needs), which equals resizing the whole image first: a small matrix for the rows of
     each image and one for its columns. It is computed in float32. Integer images keep
     their dtype, their values rounded; others come in the layer's compute dtype.
 
-    The same seed gives the same crops, call by call. It may stand in a model or, on
+    The same seed gives the same crops, call by call. It can be used in a model or, on
     the TensorFlow backend, in `dataset.map`, before or after `batch`; there several
     `num_parallel_calls` share the draws in any order. Images of unequal sizes must be
     cropped before they are batched. Small images are enlarged.
 
     Args:
-        height: Int. Height of the crop.
-        width: Int. Width of the crop.
+        height: Int, the height of the crop.
+        width: Int, the width of the crop.
         short_side: Two ints, the lowest and highest short side, in pixels; the lowest
-            at least as large as the crop.
-        seed: Int or `None`. Of the sizes and places.
+            at least as large as the crop. Defaults to `(256, 480)`.
+        seed: Int, the seed of sizes and positions. Defaults to `None`.
         **kwargs: The arguments of every Keras layer, such as `name` and `dtype`.
 
     Call arguments:
         images: Tensor `(batch, image_height, image_width, channels)`, or one image
             `(image_height, image_width, channels)`. The batch may be empty.
-        training: Bool. Whether to draw at random. Outside a model it does by default.
+        training: Bool, whether to draw at random. Outside a model, the default is
+            `True`.
 
     Returns:
         Tensor `(batch, height, width, channels)`, or one image
@@ -64,7 +67,14 @@ class ScaleJitter(keras.layers.Layer):
     (24, 24, 3)
     """
 
-    def __init__(self, height, width, short_side=(256, 480), seed=None, **kwargs):
+    def __init__(
+        self,
+        height: int,
+        width: int,
+        short_side: tuple[int, int] = (256, 480),
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         for name, size in (("height", height), ("width", width)):
             if not isinstance(size, int) or size < 1:

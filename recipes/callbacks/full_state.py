@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """FullState: resume a killed training and end with the same weights, bit for bit.
 
-What:    after each epoch, publishes all that the epochs to come depend on.
-When:    training that may be killed at any moment and must not differ for it.
-Not for: several processes; random numbers from outside the model and its data, as
+What:    after each epoch, saves everything that later epochs depend on.
+When:    training that may be killed at any moment and must give the same result.
+Not for: several processes; random numbers from outside the model and its data, such as
          unseeded `keras.random` calls (Keras's global generator is not public),
          TensorFlow's own generators, shuffled tf.data.
 Source:  keras.callbacks.BackupAndRestore.
 Differs: also saves seed generators, the other callbacks, History and the random states
-         of Python, NumPy and torch; publishes atomically, and verifies a checksum.
+         of Python, NumPy and torch; saves atomically, and verifies a checksum.
 Needs:   keras>=3.12; torch where that is the backend.
 """
 
@@ -21,6 +21,7 @@ import os
 import pathlib
 import random
 import re
+from typing import Any
 
 import keras
 import numpy as np
@@ -29,42 +30,43 @@ import numpy as np
 class FullState(keras.callbacks.Callback):
     """Saves the full state of training after each epoch, and resumes from it.
 
-    Run the same script again, and `fit` goes on after the last epoch that was
-    completed. Weights, optimizer and History end as those of a training that was
-    never interrupted. One that had ended, be it by `stop_training`, ends at once.
-    What is saved:
+    Run the same script again, and `fit` continues after the last completed epoch.
+    Weights, optimizer and History end as in a training that was never interrupted. A
+    training that had already ended, also by `stop_training`, ends at once. What is
+    saved:
 
     - The variables of the model, with its layers' seed generators, and those of the
       compiled optimizer.
     - What training changed in the callbacks before this one: attributes made of
-      numbers, strings, arrays, lists, tuples and dicts, as the best weights of
-      `EarlyStopping`. The rest stays as the script makes it, so a new `patience`
-      counts.
+      numbers, strings, arrays, lists, tuples and dicts, such as the best weights of
+      `EarlyStopping`. The rest stays as the script sets it, so a new `patience` takes
+      effect.
     - History, `stop_training`, and the states of Python's `random`, of `numpy.random`
       and, on the torch backend, of torch.
 
-    To be the same to the last bit, the script must be deterministic: it calls
-    `keras.utils.set_random_seed`, and on TensorFlow
+    To end with the same weights to the last bit, the script must be deterministic: it
+    calls `keras.utils.set_random_seed`, and on TensorFlow
     `tf.config.experimental.enable_op_determinism`; its training data depend on
-    nothing but the epoch (as `SeededBatches` do) and its validation data on nothing;
-    and it fits with `shuffle=False`.
+    nothing but the epoch (as with `SeededBatches`), its validation data not even on
+    that; and it calls `fit` with `shuffle=False`.
 
-    Each state is one file, `epoch-00003.npz`, with no pickle in it. It is complete and
-    on disk before the file `latest` is replaced, which names it with its sha256. So a
-    kill at any moment leaves a valid state.
+    Each state is one file, `epoch-00003.npz`, without pickled objects. It is complete
+    and on disk before the file `latest`, which holds its name and sha256, is replaced.
+    So a kill at any moment leaves a valid state.
 
     Args:
-        backup_dir: Folder for the state of this one training. Delete it to start
-            afresh.
-        data: Data with a method `set_epoch(epoch)`, to be called as each epoch begins.
+        backup_dir: String or `pathlib.Path`, the folder for the state of this one
+            training. Delete it to start from the beginning.
+        data: Data with a method `set_epoch(epoch)`, which is called at the start of
+            each epoch. Defaults to `None`.
 
     Attributes:
-        resumed_epoch: Number of epochs that were restored, which is the index of the
-            next one; `None` where training started afresh.
+        resumed_epoch: Int, the number of epochs that were restored, which is the index
+            of the next one; `None` if training started from the beginning.
 
     Raises:
         ValueError: If this is not the last callback, if the model is not built, or if
-            the state is damaged or that of another training.
+            the state is damaged or belongs to another training.
 
     Example:
     >>> import tempfile
@@ -82,7 +84,7 @@ class FullState(keras.callbacks.Callback):
     (2, [0, 1, 2])
     """
 
-    def __init__(self, backup_dir, data=None):
+    def __init__(self, backup_dir: str | pathlib.Path, data: Any = None) -> None:
         super().__init__()
         if data is not None and not hasattr(data, "set_epoch"):
             raise ValueError(
@@ -96,7 +98,7 @@ class FullState(keras.callbacks.Callback):
         """Restores the state, if there is one."""
         if not self.model.built:
             raise ValueError(
-                "FullState needs a built model: begin it with an `Input`, or call it "
+                "FullState needs a built model: start it with an `Input`, or call it "
                 f"once. Received: model={self.model}"
             )
         self._find_others()
@@ -105,13 +107,13 @@ class FullState(keras.callbacks.Callback):
             self._restore(*self._read())
 
     def on_epoch_begin(self, epoch, logs=None):
-        """Tells the data which epoch it is."""
+        """Passes the epoch on to the data."""
         self._restore_history()
         if self.data is not None:
             self.data.set_epoch(epoch)
 
     def on_epoch_end(self, epoch, logs=None):
-        """Publishes the state."""
+        """Saves the state."""
         history = self.model.history
         epochs, curves = history.epoch, dict(history.history)
         if epoch not in epochs:  # `fit` calls its History after this callback.
@@ -138,7 +140,7 @@ class FullState(keras.callbacks.Callback):
         self._publish(state, arrays)
 
     def on_train_end(self, logs=None):
-        """Restores History where no epoch was left to train."""
+        """Restores History if no epoch was left to train."""
         self._restore_history()
 
     def _find_others(self):
@@ -207,9 +209,9 @@ class FullState(keras.callbacks.Callback):
         path = self.backup_dir / match[2].decode() if match else latest
         if not (match and path.is_file() and _sha256(path) == match[1].decode()):
             raise ValueError(
-                f"The saved state is damaged: `{path}` is missing or has changed. Put "
-                f"back a good copy of it, or delete `{self.backup_dir}` to start "
-                f"afresh. Received: backup_dir={self.backup_dir}"
+                f"The saved state is damaged: `{path}` is missing or has changed. "
+                f"Restore a good copy of it, or delete `{self.backup_dir}` to start "
+                f"from the beginning. Received: backup_dir={self.backup_dir}"
             )
         self._remove_all_but(path)
         with np.load(path) as file:
@@ -224,7 +226,8 @@ class FullState(keras.callbacks.Callback):
                 raise ValueError(
                     f"`{self.backup_dir}` holds the state of another training: it has "
                     f"{saved} where this one has {here}. Run the one that saved it, "
-                    f"or delete it to start afresh. Received: model={self.model}"
+                    "or delete the folder to start from the beginning. "
+                    f"Received: model={self.model}"
                 )
         values = _decode(state["variables"], arrays)
         for (_, variable), value in zip(self._variables(), values, strict=True):

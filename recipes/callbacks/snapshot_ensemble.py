@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """SnapshotEnsemble: several models from one training, one from each of its cycles.
 
-What:    lets the learning rate fall to nothing and start again, cycle after cycle, and
+What:    lowers the learning rate to almost 0 and restarts it, cycle after cycle, and
          keeps the weights at the end of each.
 When:    an ensemble for the price of training one model.
-Not for: short trainings: each cycle must be long enough to converge in.
+Not for: short trainings: each cycle must be long enough to converge.
 Source:  Huang et al., "Snapshot Ensembles: Train 1, Get M for Free", ICLR 2017;
-         the rate by Loshchilov and Hutter, "SGDR", ICLR 2017.
-Differs: cycles are of whole epochs.
+         the schedule is that of Loshchilov and Hutter, "SGDR", ICLR 2017.
+Differs: cycles consist of whole epochs.
 Needs:   keras>=3.12.
 """
 
@@ -17,27 +17,28 @@ import keras
 
 
 class SnapshotEnsemble(keras.callbacks.Callback):
-    """Trains in cycles of a cosine rate and keeps the weights of each.
+    """Trains in cycles of a cosine learning rate and keeps the weights of each.
 
-    In step `t` of a cycle of `n` steps, counted from 0, the rate is
-    `learning_rate / 2 * (cos(pi * t / n) + 1)`: the whole rate first, next to nothing
-    last. It is set before each batch (with `steps_per_execution`, before each group),
-    as the optimizer's one rate, so multipliers by layer keep their ratios. No other
-    callback may set the rate, and a schedule in the optimizer is refused.
+    In step `t` of a cycle of `n` steps, counted from 0, the learning rate is
+    `learning_rate / 2 * (cos(pi * t / n) + 1)`: the whole rate first, almost 0 last. It
+    is set before each batch (with `steps_per_execution`, before each group), as the
+    optimizer's one learning rate, so multipliers by layer keep their ratios. No other
+    callback may set it, and an optimizer with a schedule is refused.
 
     The rate is a function of epoch and batch alone. With the recipe `FullState` after
-    this callback, a training that was killed goes on with the snapshots that it had.
-    Stopped early, it has fewer.
+    this callback, a training that was killed continues with the snapshots that it had.
+    If training stops early, there are fewer.
 
     Args:
-        num_cycles: Int. Number of cycles and of models. The `epochs` of `fit` must be a
-            multiple.
-        learning_rate: Positive float. The rate at the start of each cycle; the paper
-            has 0.1 to 0.2 for SGD, higher than usual, so that cycles end apart.
+        num_cycles: Int, the number of cycles and of models. The `epochs` of `fit` must
+            be a multiple of it.
+        learning_rate: Positive float, the learning rate at the start of each cycle. The
+            paper uses 0.1 to 0.2 for SGD, higher than usual, so that the cycles end
+            with different models.
 
     Attributes:
-        snapshots: List of what `model.get_weights()` gave at the end of each cycle, in
-            memory.
+        snapshots: List of the results of `model.get_weights()` at the end of each
+            cycle, in memory.
 
     Raises:
         ValueError: If an argument is out of range, `epochs` is not a multiple of
@@ -55,7 +56,7 @@ class SnapshotEnsemble(keras.callbacks.Callback):
     [2, 2, 2]
     """
 
-    def __init__(self, num_cycles, learning_rate):
+    def __init__(self, num_cycles: int, learning_rate: float) -> None:
         super().__init__()
         if not isinstance(num_cycles, int) or num_cycles < 1:
             raise ValueError(
@@ -72,7 +73,7 @@ class SnapshotEnsemble(keras.callbacks.Callback):
         self.snapshots = []
 
     def on_train_begin(self, logs=None):
-        """Begins anew, unless there is something to be refused."""
+        """Checks the arguments of `fit`, and discards earlier snapshots."""
         epochs, steps = self.params["epochs"], self.params["steps"]
         if epochs % self.num_cycles:
             raise ValueError(
@@ -81,8 +82,8 @@ class SnapshotEnsemble(keras.callbacks.Callback):
             )
         if steps is None:
             raise ValueError(
-                "The data do not tell how many steps an epoch has: give `fit` "
-                "`steps_per_epoch`. Received: steps=None"
+                "The number of steps in an epoch is not known: pass "
+                "`steps_per_epoch` to `fit`. Received: steps=None"
             )
         self.model.optimizer.learning_rate = self.learning_rate  # refuses schedules
         self.snapshots = []
@@ -90,22 +91,22 @@ class SnapshotEnsemble(keras.callbacks.Callback):
         self._steps = self._epochs * steps
 
     def on_epoch_begin(self, epoch, logs=None):
-        """Notes which epoch it is."""
+        """Stores the epoch."""
         self._epoch = epoch
 
     def on_train_batch_begin(self, batch, logs=None):
-        """Sets the rate."""
+        """Sets the learning rate."""
         step = self._epoch % self._epochs * self.params["steps"] + batch
         cosine = math.cos(math.pi * step / self._steps)
         self.model.optimizer.learning_rate = self.learning_rate / 2 * (cosine + 1)
 
     def on_epoch_end(self, epoch, logs=None):
-        """Keeps the weights where a cycle ends."""
+        """Keeps the weights at the end of a cycle."""
         if (epoch + 1) % self._epochs == 0:
             self.snapshots.append(self.model.get_weights())
 
-    def models(self):
-        """A model for each snapshot, new and not compiled: members of an ensemble.
+    def models(self) -> list[keras.Model]:
+        """Builds a new, uncompiled model from each snapshot, as members of an ensemble.
 
         Returns:
             List of clones of the model, which share no layers.

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""TrainingMonitor: how far each layer's weights really move, and what a probe sees.
+"""TrainingMonitor: how far each layer's weights really move, and what a probe measures.
 
-What:    every so many steps writes a row for each layer: update over weight, learning
-         rate, and the figures of a probe, such as `LayerProbe`: gradients, activations,
-         saturated and dead units, BatchNormalization's statistics.
-When:    a training that does not go as it should, or to see that it does.
+What:    every `update_freq` steps writes a row for each layer: update over weight,
+         learning rate, and the figures of a probe, such as `LayerProbe`: gradients,
+         activations, saturated and dead units, BatchNormalization's statistics.
+When:    a training that does not work as it should, or to check that it does.
 Not for: several processes.
-Source:  the ratio of update to weight, and that it should be near 1e-3: Stanford's
-         course CS231n, "Neural Networks Part 3".
+Source:  the ratio of update to weight, which should be near 1e-3: Stanford's course
+         CS231n, "Neural Networks Part 3".
 Needs:   keras>=3.12; pyarrow for Parquet; tensorboard for TensorBoard.
 """
 
@@ -15,6 +15,7 @@ import contextlib
 import csv
 import importlib.util
 import pathlib
+from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -31,42 +32,45 @@ class TrainingMonitor(keras.callbacks.Callback):
 
     A row is a layer at a step. Its `weight_norm` and the probe's figures are those of
     the weights before the step; `update_ratio` is what the step then does to them.
-    Where a figure cannot be had, its field is empty.
+    If a figure cannot be measured, its field is empty.
 
     - `step`, `epoch`: both from 0.
     - `layer`, `kind`: its path, and its class.
-    - `trainable`: 1; 0 where it is frozen; empty where it has nothing to train.
-    - `learning_rate`: the optimizer's, or that of the one it wraps.
+    - `trainable`: 1; 0 if it is frozen; empty if it has nothing to train.
+    - `learning_rate`: that of the optimizer, or of the optimizer that it wraps.
     - `weight_norm`, `update_ratio`: |w| and |Δw| / |w| over all weights that the layer
-      itself trains, not layers within it. Since weights before and after are compared,
-      it is right under any optimizer, decay, loss scale or rate by layer, and for any
-      `train_step`. Empty where all weights are 0.
-    - `updated`: 0 where no weight of the model moved, as in a step that accumulates
-      gradients or that a loss scale skips. An update is awaited for as many steps as
-      are accumulated.
-    - `steps`: how many steps the update took, which are more than 1 under accumulation
-      and `steps_per_execution`.
+      itself trains, not those of layers within it. Since weights before and after are
+      compared, it is right with any optimizer, weight decay, loss scale or layer-wise
+      learning rate, and for any `train_step`. Empty if all weights are 0.
+    - `updated`: 0 if no weight of the model changed, as in a step that accumulates
+      gradients or that a loss scale skips. With accumulation, the update is measured
+      over as many steps as are accumulated.
+    - `steps`: how many steps the update took: more than 1 with accumulation and
+      `steps_per_execution`.
 
-    The compiled step stays as it is, and memory does not grow: the file has all rows,
+    The compiled step is not changed, and memory does not grow: the file has all rows,
     `rows` at most 100 measurements. When there are more, every other one is dropped.
 
     Args:
-        log_dir: Folder for `monitor.csv`. If it has one of a run that is resumed,
-            rows from the present step on are replaced; if of another, all are.
+        log_dir: String or `pathlib.Path`, the folder for `monitor.csv`. If it holds
+            that of the run that is resumed, rows from the current step on are
+            replaced; if that of another run, all are.
         probe: A `LayerProbe`, or any function from the model to a dict of figures by
-            layer's path, with the figures' names as its attribute `FIGURES`. Keras
-            shows callbacks no data, so without a probe only updates are measured.
-        update_freq: Integer, steps from one measurement to the next.
-        parquet: Whether to write `monitor.parquet` too, when training ends.
-        tensorboard: Whether to write TensorBoard's scalars into the folder too, with
-            the package `tensorboard`, on any backend.
+            layer path, with the names of the figures as its attribute `FIGURES`. Keras
+            does not pass data to callbacks, so without a probe only updates are
+            measured. Defaults to `None`.
+        update_freq: Int, steps from one measurement to the next. Defaults to 50.
+        parquet: Bool, whether to also write `monitor.parquet` when training ends.
+            Defaults to `False`.
+        tensorboard: Bool, whether to also write scalars for TensorBoard into the
+            folder, with the package `tensorboard`, on any backend. Defaults to `False`.
 
     Attributes:
-        rows: The table in memory, a list of dicts, with `None` for what is empty.
+        rows: The table in memory, a list of dicts, with `None` for empty fields.
 
     Raises:
         ValueError: If `update_freq` is below 1, or the probe has no `FIGURES`.
-        ImportError: If what writes Parquet or TensorBoard's files is not installed.
+        ImportError: If the package for Parquet or TensorBoard is not installed.
 
     Example:
     >>> import tempfile
@@ -82,8 +86,13 @@ class TrainingMonitor(keras.callbacks.Callback):
     """
 
     def __init__(
-        self, log_dir, probe=None, update_freq=50, parquet=False, tensorboard=False
-    ):
+        self,
+        log_dir: str | pathlib.Path,
+        probe: Callable[[keras.Model], dict] | None = None,
+        update_freq: int = 50,
+        parquet: bool = False,
+        tensorboard: bool = False,
+    ) -> None:
         super().__init__()
         if update_freq < 1:
             raise ValueError(
@@ -94,10 +103,14 @@ class TrainingMonitor(keras.callbacks.Callback):
                 "`probe` must be a `LayerProbe(x, y)`, or another function with an "
                 f"attribute `FIGURES`. Received: probe={probe!r:.80}"
             )
-        for package, wanted in (("pyarrow", parquet), ("tensorboard", tensorboard)):
-            if wanted and importlib.util.find_spec(package) is None:
+        for package, argument, given in (
+            ("pyarrow", "parquet", parquet),
+            ("tensorboard", "tensorboard", tensorboard),
+        ):
+            if given and importlib.util.find_spec(package) is None:
                 raise ImportError(
-                    f"`pip install {package}`, or leave it out. Received: True"
+                    f"The package {package} is not installed: `pip install {package}`, "
+                    f"or leave out `{argument}`. Received: {argument}=True"
                 )
         self.log_dir = pathlib.Path(log_dir)
         self.probe, self.update_freq = probe, update_freq

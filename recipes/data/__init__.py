@@ -1,4 +1,4 @@
-"""Feeding data, and data that moved."""
+"""Feeding data, and handling a shift between training and test data."""
 
 from hornbook.recipes.data.covariate_shift_weights import (
     CovariateShift,

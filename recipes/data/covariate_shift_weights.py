@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""covariate_shift_weights: train on one set as if its inputs were drawn like another's.
+"""covariate_shift_weights: train on one set as if its inputs came from another.
 
-What:    weighs each training example by how much likelier it is in the test set.
-When:    the inputs moved, y given x did not, and training examples are found
-         everywhere that test examples are.
+What:    weights each training example by how much more likely it is in the test set.
+When:    the inputs shifted, y given x did not, and there are training examples wherever
+         there are test examples.
 Not for: label shift (`label_shift_weights`); test inputs unlike any training example,
-         for which no weight can stand in; large models that fit every example anyway.
+         which no weight can replace; large models that fit every example anyway.
 Source:  Bickel, Brückner and Scheffer, "Discriminative Learning Under Covariate
          Shift", JMLR 2009; Zhang et al., "Dive into Deep Learning", section 4.7.
 Differs: the logits are of examples that the logistic regression was not fitted to, and
-         cross-validation chooses its penalty: otherwise, with many features, it tells
-         the two sets apart by heart and the weights are noise.
+         cross-validation chooses its penalty: otherwise, with many features, it
+         memorises the two sets and the weights are noise.
 Needs:   sklearn>=1.7 (scikit-learn).
 """
 
@@ -34,10 +34,10 @@ class CovariateShift:
     """What `covariate_shift_weights` found; `print` shows it in words.
 
     Attributes:
-        sample_weight: float32 array `(train,)` for `fit`: the ratio over its mean, then
-            clipped.
+        sample_weight: float32 array `(train,)` for `fit`: the ratio divided by its
+            mean, then clipped.
         ratio: float64 array `(train,)`: the estimated p_test(x) / p_train(x). Its mean
-            is near 1 where the estimate is good.
+            is near 1 if the estimate is good.
         effective_size: `sum(w)² / sum(w²)`: how many training examples of equal weight
             these are worth.
         clipped: How many weights were clipped.
@@ -57,22 +57,28 @@ class CovariateShift:
         )
 
 
-def covariate_shift_weights(train, test, *, clip=10.0, seed=0):
+def covariate_shift_weights(
+    train: np.typing.ArrayLike,
+    test: np.typing.ArrayLike,
+    *,
+    clip: float | None = 10.0,
+    seed: int = 0,
+) -> CovariateShift:
     """Estimates p_test(x) / p_train(x) for each training example.
 
     A logistic regression h tells training (0) from test inputs (1). Its logits give
-    the ratio `(n_train / n_test) * exp(h(x))`, which is exact where the log of the
-    ratio is linear in the features. The weights are that over its mean, then clipped,
-    so that their mean is 1, or a little less.
+    the ratio `(n_train / n_test) * exp(h(x))`, which is exact if the log of the ratio
+    is linear in the features. The weights are the ratio divided by its mean, then
+    clipped, so that their mean is 1, or a little less.
 
-    Weighted training is unbiased and noisier: see `effective_size`. It helps models
+    Weighted training is unbiased but noisier: see `effective_size`. It helps models
     that are too simple to be right everywhere.
 
     Args:
         train: Array `(train, ...)` of features, or of a backbone's embeddings.
         test: Array `(test, ...)` of the same. Its labels are not needed.
-        clip: The largest weight, above 1; `None` for no limit.
-        seed: Of the folds.
+        clip: Float above 1, the largest weight, or `None` for no limit. Defaults to 10.
+        seed: Int, the seed of the folds. Defaults to 0.
 
     Returns:
         A `CovariateShift`; its `sample_weight` is for `fit`.
@@ -82,8 +88,8 @@ def covariate_shift_weights(train, test, *, clip=10.0, seed=0):
             other or are constant, and if `clip` is not above 1.
 
     Warns:
-        UserWarning: Where a set has under 30 examples, where the effective size is
-            under a tenth of the training examples, and for features that are constant
+        UserWarning: If a set has fewer than 30 examples, if the effective size is
+            below a tenth of the training examples, and for features that are constant
             in one set.
 
     Example:
@@ -161,7 +167,7 @@ def _check(train, test):
     fixed = [array.min(axis=0) == array.max(axis=0) for array in (train, test)]
     if np.all(fixed):
         raise ValueError(
-            "All features are constant: there is nothing to weigh by. Received: "
+            "All features are constant, so weights cannot be estimated. Received: "
             f"train.shape={train.shape}, test.shape={test.shape}"
         )
     same = fixed[0] & fixed[1] & (train[0] == test[0])
@@ -169,8 +175,8 @@ def _check(train, test):
         _warn(f"{same.sum()} of {len(same)} features are constant: they do not count.")
     if missing := np.sum(fixed[0] & ~same):
         _warn(
-            f"{missing} of {len(same)} features are constant in `train` but not so in "
-            "`test`: no weights can make up for what training never saw."
+            f"{missing} of {len(same)} features are constant in `train` but not in "
+            "`test`: no weights can replace what is not in the training set."
         )
     return train, test
 

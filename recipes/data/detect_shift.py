@@ -1,20 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""detect_shift: whether the test set is drawn like the training set, and what differs.
+"""detect_shift: whether training and test set have one distribution, and what differs.
 
 What:    a classifier tries to tell training from test examples; a permutation test
-         says whether it does better than by luck; features and classes are named.
+         says whether it does better than chance; features and classes that differ are
+         named.
 When:    before trusting a validation score, and before any reweighting.
-Not for: concept shift, a change of p(y given x), which no test on inputs can see.
+Not for: concept shift, a change of p(y given x), which no test on inputs can detect.
 Source:  Lopez-Paz and Oquab, "Revisiting Classifier Two-Sample Tests", ICLR 2017;
          Lipton, Wang and Smola, "Detecting and Correcting for Label Shift with Black
          Box Predictors", ICML 2018; Rabanser, Günnemann and Lipton, "Failing Loudly",
          NeurIPS 2019.
 Differs: the statistic is the cross-validated area under the ROC curve, not accuracy,
-         since the two sets may differ in size; each permutation is trained anew.
+         since the two sets may differ in size; each permutation is trained separately.
 Needs:   scipy>=1.15, sklearn>=1.7 (scikit-learn).
 """
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -24,13 +26,13 @@ FOLDS = 5
 FEW = 30  # examples, below which only a large shift can be found
 RESAMPLES = 9999  # of the class mix, which cost next to nothing
 CONCEPT = (
-    "Concept shift, another p(y given x), cannot be seen from inputs. To check, label "
-    "some test examples (50 or more, at random), compare the model's error on them and "
-    "on held-out training examples, and ask who made the labels, by which rule."
+    "Concept shift, a change of p(y given x), cannot be detected from inputs. To check "
+    "for it, label some test examples (50 or more, at random), compare the model's "
+    "error on them and on held-out training examples, and ask how labels were made."
 )
 KIND = (
     "The data alone cannot tell covariate from label shift. If y causes x (a digit and "
-    "its picture), think of `label_shift_weights`; if x causes y, of "
+    "its picture), consider `label_shift_weights`; if x causes y, consider "
     "`covariate_shift_weights`."
 )
 
@@ -46,7 +48,7 @@ class _Feature(NamedTuple):
 
 
 class _Share(NamedTuple):
-    """Which share of the predictions a class has."""
+    """The fraction of the predictions that a class has."""
 
     name: str
     train: float
@@ -61,22 +63,23 @@ class ShiftReport:
     Attributes:
         counts: How many training and test examples were compared.
         alpha: The level of each of the two tests.
-        auc: The chance that a test example gets the higher score of a random pair,
-            out of fold: 0.5 where the classifier learned nothing.
+        auc: The probability that, of a random pair, the test example gets the higher
+            score, out of fold: 0.5 if the classifier learned nothing.
         p_value: Of `auc`, by permutation; at least `1 / (n_permutations + 1)`.
         features: The features, those that differ most first. Each has a `name`, an
             `effect` (difference of the means in pooled standard deviations, above 0
-            where the test is higher), a `spread` (ratio of the standard deviations,
-            test by training), `ks` (Kolmogorov-Smirnov's distance, 0 to 1) and its
+            if the test set's is higher), a `spread` (ratio of the standard deviations,
+            test to training), `ks` (Kolmogorov-Smirnov distance, 0 to 1) and its
             `p_value`, times the number of features.
         direction: Unit vector `(features,)` from training to test, in standard
             deviations of each feature; `None` for boosted trees.
         train_scores: Array `(train,)` of log odds that a training example is from the
             test set, out of fold.
         test_scores: The same for the test examples.
-        class_p_value: Of the mix of predicted classes; `None` without predictions.
-        classes: For each class its `name`, its share of the predictions in `train` and
-            in `test`, and the `p_value` of their difference, times the number of
+        class_p_value: Of the proportions of predicted classes; `None` without
+            predictions.
+        classes: For each class its `name`, its fraction of the predictions in `train`
+            and in `test`, and the `p_value` of their difference, times the number of
             classes.
     """
 
@@ -92,23 +95,23 @@ class ShiftReport:
     classes: tuple = ()
 
     @property
-    def inputs_shifted(self):
-        """Whether the inputs are told apart better than by luck."""
+    def inputs_shifted(self) -> bool:
+        """Whether the inputs can be told apart better than by chance."""
         return self.p_value <= self.alpha
 
     @property
-    def classes_shifted(self):
-        """Whether the mix of predicted classes differs more than by luck."""
+    def classes_shifted(self) -> bool:
+        """Whether the proportions of predicted classes differ more than by chance."""
         return self.class_p_value is not None and self.class_p_value <= self.alpha
 
     @property
-    def moved_features(self):
-        """The features that differ by themselves."""
+    def moved_features(self) -> tuple[_Feature, ...]:
+        """The features that differ on their own."""
         return tuple(each for each in self.features if each.p_value <= self.alpha)
 
     @property
-    def moved_classes(self):
-        """The classes whose share differs by itself, the largest change first."""
+    def moved_classes(self) -> tuple[_Share, ...]:
+        """The classes whose fraction differs on its own, the largest change first."""
         moved = [each for each in self.classes if each.p_value <= self.alpha]
         return tuple(sorted(moved, key=lambda each: -abs(each.test - each.train)))
 
@@ -124,7 +127,7 @@ class ShiftReport:
                 f"  {each.name}: mean {each.effect:+.2f} sd, spread × {each.spread:.2f}"
                 f" (KS {each.ks:.2f})"
                 for each in self.moved_features[:5]
-            ] or ["  no feature by itself: see `direction` and the scores"]
+            ] or ["  no single feature: see `direction` and the scores"]
         if self.class_p_value is not None:
             found = verdicts[self.classes_shifted]
             lines.append(f"Class mix: {found} (p = {self.class_p_value:.2g})")
@@ -139,38 +142,40 @@ class ShiftReport:
 
 
 def detect_shift(
-    train,
-    test,
+    train: np.typing.ArrayLike,
+    test: np.typing.ArrayLike,
     *,
-    feature_names=None,
-    train_predictions=None,
-    test_predictions=None,
-    class_names=None,
-    classifier="logistic",
-    n_permutations=100,
-    alpha=0.05,
-    seed=0,
-):
+    feature_names: Sequence[str] | None = None,
+    train_predictions: np.typing.ArrayLike | None = None,
+    test_predictions: np.typing.ArrayLike | None = None,
+    class_names: Sequence[str] | None = None,
+    classifier: str = "logistic",
+    n_permutations: int = 100,
+    alpha: float = 0.05,
+    seed: int = 0,
+) -> ShiftReport:
     """Compares the inputs of two sets, and the classes predicted for them.
 
-    The classifier is trained and tested by 5-fold cross-validation, and as often
-    again with the two sets shuffled into each other, so the p-value holds for any
-    data whose examples are independent. That is the work: 1,000 examples of
-    128 features take a few seconds, with boosted trees a minute.
+    The classifier is trained and tested by 5-fold cross-validation, once as it is and
+    `n_permutations` times with the two sets shuffled into each other, so the p-value
+    holds for any data whose examples are independent. This takes most of the time:
+    1,000 examples of 128 features take a few seconds, with boosted trees a minute.
 
     Args:
         train: Array `(train, ...)` of features, pixels or embeddings.
         test: Array `(test, ...)` of the same. Its labels are not needed.
-        feature_names: Names of the features. By default the index, such as `x[3, 4]`.
-        train_predictions: What a model says of training examples that it was not
+        feature_names: Names of the features. Defaults to the index, such as `x[3, 4]`.
+        train_predictions: A model's predictions for training examples that it was not
             trained on: probabilities `(examples, classes)` or class ids `(examples,)`.
-        test_predictions: The same model's predictions for the test examples.
-        class_names: Names of the classes. By default their ids.
-        classifier: `"logistic"`, which finds shifts of means, or `"boosting"` (small
-            trees), which finds any and wants more examples.
-        n_permutations: How often to shuffle.
-        alpha: Level at which each of the two tests speaks of a shift.
-        seed: Of the folds and the permutations.
+            Defaults to `None`.
+        test_predictions: The same model's predictions for the test examples. Defaults
+            to `None`.
+        class_names: Names of the classes. Defaults to their ids.
+        classifier: `"logistic"`, the default, which finds shifts of means, or
+            `"boosting"` (small trees), which finds any shift and needs more examples.
+        n_permutations: Int, how often to shuffle. Defaults to 100.
+        alpha: Float, the significance level of each of the two tests. Defaults to 0.05.
+        seed: Int, the seed of the folds and the permutations. Defaults to 0.
 
     Returns:
         A `ShiftReport`.
@@ -196,7 +201,7 @@ def detect_shift(
 
     if not 0 < alpha < 1 or n_permutations < 1 / alpha - 1:
         raise ValueError(
-            "`alpha` must be between 0 and 1, and so many permutations are needed that "
+            "`alpha` must be between 0 and 1, and `n_permutations` so large that "
             "1 / (n_permutations + 1) is not above it. "
             f"Received: alpha={alpha}, n_permutations={n_permutations}"
         )
@@ -208,11 +213,8 @@ def detect_shift(
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
     auc, scores = _tell_apart(model, x, is_test, folds)
     rng = np.random.default_rng(seed)
-    by_luck = [
-        _tell_apart(model, x, rng.permutation(is_test), folds)[0]
-        for _ in range(n_permutations)
-    ]
-    as_good = sum(each >= auc for each in by_luck)
+    shuffled = (rng.permutation(is_test) for _ in range(n_permutations))
+    as_good = sum(_tell_apart(model, x, each, folds)[0] >= auc for each in shuffled)
     direction = None
     if classifier == "logistic":
         slope = model.fit(x, is_test).coef_[0]
@@ -326,7 +328,7 @@ def _features(train, test, names):
 
 
 def _class_mix(train, test, names, seed):
-    """The fields of the report that tell of the predicted classes."""
+    """The fields of the report about the predicted classes."""
     if train is None and test is None:
         return {}
     ids, widths = [], set()
@@ -360,8 +362,8 @@ def _class_mix(train, test, names, seed):
 def _same_mix(table, rng):
     """Chi-square's p-value of a table `(2, classes)`, and those of its columns.
 
-    The margins are held and the table drawn anew, which is to permute the examples:
-    exact also where counts are small.
+    The margins are kept and the table is drawn at random, which is the same as to
+    permute the examples: exact even if counts are small.
     """
     from scipy.stats import norm
 

@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""label_shift_weights: train on one mix of classes as if it were another's.
+"""label_shift_weights: train on one mix of classes as if it were another.
 
 What:    estimates how frequent each class is in unlabelled test data, from a
-         classifier's predictions, and weighs the training examples accordingly.
-When:    the mix of classes moved, and each class still looks as it did: y causes x.
-Not for: covariate shift, which holds the opposite fixed; classes that training lacks.
+         classifier's predictions, and weights the training examples accordingly.
+When:    the frequencies of the classes shifted, and each class still looks the same: y
+         causes x.
+Not for: covariate shift, in which y given x is fixed; classes that training lacks.
 Source:  Lipton, Wang and Smola, "Detecting and Correcting for Label Shift with Black
          Box Predictors", ICML 2018; Saerens, Latinne and Decaestecker, "Adjusting the
          Outputs of a Classifier to New a Priori Probabilities", Neural Computation
          2002.
-Differs: from Lipton et al.: the solution is kept non-negative by least squares.
+Differs: from Lipton et al.: non-negative least squares in place of the inverse.
 Needs:   scipy>=1.15.
 """
 
@@ -19,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 
 METHODS = ("confusion", "em")
-FEW = 30  # predictions, whose shares are a guess
+FEW = 30  # predictions, below which their frequencies are a guess
 ILL, SINGULAR = 10.0, 1e6  # condition numbers
 STEPS, TOLERANCE = 10_000, 1e-8  # of the EM variant
 NOTE = (
@@ -35,12 +36,12 @@ class LabelShift:
     Attributes:
         sample_weight: float32 array `(train,)` for `fit`, of mean 1.
         class_weight: Array `(classes,)`: test_priors / train_priors.
-        train_priors: Array `(classes,)`: the share of each class in training.
-        test_priors: Array `(classes,)`: its estimated share in the test set.
+        train_priors: Array `(classes,)`: the fraction of each class in training.
+        test_priors: Array `(classes,)`: its estimated fraction in the test set.
         effective_size: `sum(w)² / sum(w²)`: how many training examples of equal weight
             these are worth.
-        condition: The condition number of the confusion matrix: about how many times
-            the error of the predicted shares is that of the estimate. `None` for EM.
+        condition: The condition number of the confusion matrix: by about how much the
+            error of the predicted fractions is multiplied at most. `None` for EM.
     """
 
     sample_weight: np.ndarray
@@ -67,38 +68,44 @@ class LabelShift:
         )
 
 
-def label_shift_weights(labels, test_predictions, held_out=None, *, method="confusion"):
+def label_shift_weights(
+    labels: np.typing.ArrayLike,
+    test_predictions: np.typing.ArrayLike,
+    held_out: tuple[np.typing.ArrayLike, np.typing.ArrayLike] | None = None,
+    *,
+    method: str = "confusion",
+) -> LabelShift:
     """Estimates p_test(y) / p_train(y) for each training example.
 
-    - `"confusion"` (BBSE): C[i, j] is the share of held-out examples of class j that
+    - `"confusion"` (BBSE): C[i, j] is the fraction of held-out examples of class j that
       are predicted as class i, and m[i] that of test examples predicted as i; then the
-      test's priors q solve C q = m. Any classifier will do whose C can be inverted.
-    - `"em"`: the most likely priors, by turns of reweighting the test probabilities
-      and averaging them. Often the more exact, if the probabilities are calibrated,
-      which those of networks seldom are.
+      test priors q solve C q = m. Any classifier can be used whose C can be inverted.
+    - `"em"`: the most likely priors, by alternately reweighting the test probabilities
+      and averaging them. Often more accurate, if the probabilities are calibrated,
+      which those of networks rarely are.
 
     Args:
-        labels: Int array `(train,)`, the class ids from 0 of the training examples
-            that are to be weighed.
+        labels: Int array `(train,)`, the class ids, from 0, of the training examples
+            to compute weights for.
         test_predictions: Array `(test, classes)` of probabilities, or `(test,)` of
-            class ids, of a classifier that learned from such training examples.
-        held_out: `(labels, predictions)` of examples that are drawn as the training
-            examples are, and that the classifier was not trained on: out-of-fold
-            predictions are fine. Only for `"confusion"`.
-        method: `"confusion"` or `"em"`.
+            class ids, from a classifier that was trained on such examples.
+        held_out: Tuple `(labels, predictions)` for examples from the training
+            distribution that the classifier was not trained on, such as out-of-fold
+            predictions. Only for `"confusion"`, which needs it. Defaults to `None`.
+        method: `"confusion"` or `"em"`. Defaults to `"confusion"`.
 
     Returns:
         A `LabelShift`; its `sample_weight` is for `fit`.
 
     Raises:
-        ValueError: If an array is empty, not finite or of another kind, if a class is
-            without training or held-out examples, and if the confusion matrix is
+        ValueError: If an array is empty, not finite or not as described, if a class
+            has no training or held-out examples, and if the confusion matrix is
             singular.
 
     Warns:
-        UserWarning: Where there are under 30 predictions, where the confusion matrix is
-            nearly singular (a condition number above 10), and where a class seems to
-            be absent from the test set.
+        UserWarning: If there are fewer than 30 predictions, if the confusion matrix is
+            nearly singular (a condition number above 10), and if a class seems to be
+            absent from the test set.
 
     Example:
     >>> import keras
@@ -132,7 +139,7 @@ def label_shift_weights(labels, test_predictions, held_out=None, *, method="conf
         held = _predictions("held_out[1]", held_out[1])
         if len(held_labels) != len(held):
             raise ValueError(
-                "`held_out` must be labels and predictions of the same examples. "
+                "`held_out` must be labels and predictions for the same examples. "
                 f"Received: {len(held_labels)} labels, {len(held)} predictions"
             )
     widths = {each.shape[1] for each in (test, held) if each.ndim == 2}
@@ -141,7 +148,7 @@ def label_shift_weights(labels, test_predictions, held_out=None, *, method="conf
     classes = max(widths, default=most)
     if len(widths) > 1 or most > classes:
         raise ValueError(
-            "Labels and predictions must be of the same classes. "
+            "Labels and predictions must have the same classes. "
             f"Received: ids up to {most - 1}, {sorted(widths)} columns"
         )
     train_priors = _shares("training", labels, classes)
@@ -202,7 +209,7 @@ def _shares(what, labels, classes):
     counts = np.bincount(labels, minlength=classes)
     if not counts.all():
         raise ValueError(
-            f"Every class needs {what} examples. Received: none of the classes "
+            f"Every class needs {what} examples. Received: none for the classes "
             f"{np.flatnonzero(counts == 0).tolist()}"
         )
     return counts / len(labels)
@@ -224,13 +231,14 @@ def _invert(labels, held, test, classes):
         never = np.flatnonzero(confusion.sum(axis=1) == 0).tolist()
         why = f"classes {never} are never predicted" if never else "it confuses classes"
         raise ValueError(
-            "The confusion matrix is singular, so that the predictions do not tell the "
-            f"mix of classes: use a better classifier or join classes. Received: {why}"
+            "The confusion matrix is singular, so the predictions do not determine how "
+            "frequent the classes are: use a better classifier or merge classes. "
+            f"Received: {why}"
         )
     if condition > ILL:
         _warn(
-            "The confusion matrix is nearly singular: errors of the predicted shares "
-            f"grow up to {condition:.0f} times in the estimate."
+            "The confusion matrix is nearly singular: errors of the predicted "
+            f"frequencies are multiplied by up to {condition:.0f} in the estimate."
         )
     shares = np.bincount(test, minlength=classes) / len(test)
     priors = nnls(confusion, shares)[0]

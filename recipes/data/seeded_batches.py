@@ -3,13 +3,14 @@
 
 What:    feeds arrays to `fit` in an order that is a function of (seed, epoch, batch).
 When:    training that is resumed exactly, compared run by run, or has few examples.
-Not for: data that does not fit an array or a memmap.
+Not for: data that does not fit in an array or a memmap.
 Source:  sampling without replacement, as `fit(shuffle=True)` does.
-Differs: from `fit(shuffle=True)`, whose order depends on all that was drawn before.
+Differs: from `fit(shuffle=True)`, whose order depends on all earlier random draws.
 Needs:   keras>=3.12.
 """
 
 import math
+from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -19,9 +20,9 @@ class SeededBatches(keras.utils.PyDataset):
     """Batches of arrays, in an order that is a function of seed, epoch and index.
 
     The examples come from an endless stream of permutations of the data, of which
-    each epoch takes the next part. So every example is used equally often, also
-    where an epoch is longer than the data or not a multiple of it: 50 examples can
-    give epochs of 30 batches of 32.
+    each epoch takes the next part. So every example is used equally often, even if an
+    epoch is longer than the data or not a multiple of it: 50 examples can give epochs
+    of 30 batches of 32.
 
     Give it to `fit` with `shuffle=False`, since `shuffle=True` shuffles the batches
     once more, and without `fit`'s own `steps_per_epoch`, which cuts epochs elsewhere.
@@ -30,21 +31,21 @@ class SeededBatches(keras.utils.PyDataset):
     before it begins the first, so that without such a callback the first epoch trained
     on is epoch 1.
 
-    It has no `workers`: with more than one, Keras 3.15 on JAX and torch hands
+    It has no argument `workers`: with more than one, Keras 3.15 on JAX and torch passes
     batches that it fetched while building the model to the first epoch.
 
     Args:
         x: Array or memmap of inputs, `(examples, ...)`.
         y: Array or memmap of targets, `(examples, ...)`.
-        batch_size: Examples in a batch.
-        seed: Non-negative integer.
-        transform: `None`, or a function `transform(batch_x, rng)` that returns the
-            batch to use. `rng` is a `numpy.random.Generator` seeded by
-            `[seed, epoch, index]`; `batch_x` is a copy that it may change.
+        batch_size: Int, the examples in a batch. Defaults to 32.
+        seed: Non-negative int. Defaults to 0.
+        transform: Function `transform(batch_x, rng)` that returns the batch to use.
+            `rng` is a `numpy.random.Generator` seeded by `[seed, epoch, index]`;
+            `batch_x` is a copy that it may change. Defaults to `None`.
         steps_per_epoch: Int, batches in an epoch, all of them full. What
             `len(x) // batch_size` of them leave over begins the next epoch. By default
             an epoch is one pass over the data, and its last batch holds what is left.
-        sample_weight: Array of weights, `(examples,)`.
+        sample_weight: Array of weights, `(examples,)`. Defaults to `None`.
 
     Returns:
         Batches `(x, y)`, or `(x, y, sample_weight)`.
@@ -62,14 +63,15 @@ class SeededBatches(keras.utils.PyDataset):
 
     def __init__(
         self,
-        x,
-        y,
-        batch_size=32,
-        seed=0,
-        transform=None,
-        steps_per_epoch=None,
-        sample_weight=None,
-    ):
+        x: np.typing.ArrayLike,
+        y: np.typing.ArrayLike,
+        batch_size: int = 32,
+        seed: int = 0,
+        transform: Callable[[np.ndarray, np.random.Generator], np.ndarray]
+        | None = None,
+        steps_per_epoch: int | None = None,
+        sample_weight: np.typing.ArrayLike | None = None,
+    ) -> None:
         super().__init__()
         arrays = [x, y] if sample_weight is None else [x, y, sample_weight]
         # asarray makes a plain view of a memmap, and reads nothing.
@@ -95,8 +97,8 @@ class SeededBatches(keras.utils.PyDataset):
         self.steps_per_epoch = steps_per_epoch
         self.set_epoch(0)
 
-    def set_epoch(self, epoch):
-        """Makes the batches those of `epoch`, counted from 0."""
+    def set_epoch(self, epoch: int) -> None:
+        """Switches to the batches of `epoch`, counted from 0."""
         _check_integer("epoch", epoch, at_least=0)
         self.epoch = epoch
         size = len(self.arrays[0])

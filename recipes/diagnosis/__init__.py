@@ -1,4 +1,4 @@
-"""What a model, a run or its curves tell of what is wrong, and what to do about it."""
+"""Finding out what is wrong with a model or a run, and what to do about it."""
 
 from hornbook.recipes.diagnosis.layer_probe import LayerProbe
 from hornbook.recipes.diagnosis.select_model import ModelSelection, select_model

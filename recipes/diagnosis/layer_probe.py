@@ -1,19 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """LayerProbe: gradients, activations, saturated and dead units of each layer.
 
-What:    runs a batch of examples through a model, forward and backward, and says in
-         numbers what each layer does with it. Nothing of the model changes.
+What:    runs a batch of examples through a model, forward and backward, and measures
+         what each layer does with it. The model is not changed.
 When:    before training, to see that signals pass; during it, by `TrainingMonitor`.
 Not for: what happens inside a layer's `call`, such as an activation by `keras.ops` in
          a subclassed layer, and inside the loops of RNN and TimeDistributed.
 Source:  Glorot and Bengio, "Understanding the difficulty of training deep feedforward
          neural networks", AISTATS 2010; exact statistics: Wu and Johnson, "Rethinking
          'Batch' in BatchNorm", arXiv 2105.07576.
-Differs: from Glorot and Bengio: of gradients by weights, not by activations.
+Differs: from Glorot and Bengio: gradients with respect to weights, not activations.
 Needs:   keras>=3.12; tensorflow, jax or torch, where that is the backend.
 """
 
 import contextlib
+from typing import Any
 
 import keras
 import numpy as np
@@ -30,41 +31,41 @@ SAMPLE = 16_384  # values at most, of which quantiles are taken
 
 
 class LayerProbe:
-    """Measures what each layer makes of a batch.
+    """Measures what each layer does with a batch.
 
-    Call it with a model for a dict from layers' paths, in the order of their calls, to
-    dicts of figures. Layers are there that have a nonlinearity or weights. A figure
-    that a layer does not have, or that cannot be had, is not there.
+    Call it with a model to get a dict from layers' paths, in the order of their calls,
+    to dicts of figures. It has the layers with a nonlinearity or weights. A figure that
+    a layer does not have, or that cannot be measured, is left out.
 
-    - `activation`: name of the nonlinearity, in small letters.
-    - `is_output`: 1 where the model gives what the layer gives.
+    - `activation`: name of the nonlinearity, in lower case.
+    - `is_output`: 1 if the layer's output is an output of the model.
     - `gradient_norm`, and `gradient_q02` to `gradient_q98`, quantiles (2, 25, 50, 75
-      and 98 %) over its largest weight: the gradient of the loss by the weights that
-      the layer itself trains, in training mode. Needs a loss given to `compile`, with
-      labels, or an overridden `compute_loss`.
+      and 98 %) over its largest weight: the gradient of the loss with respect to the
+      weights that the layer itself trains, in training mode. Needs a loss given to
+      `compile`, with labels, or an overridden `compute_loss`.
     - `activation_mean`, `activation_sd`, `activation_q02` to `activation_q98`,
       `zero_fraction`: of the layer's first output, in inference mode. Quantiles of
       more than 16,384 values are of about as many.
-    - `saturated_fraction`: share of a sigmoid's or tanh's outputs where its slope is
+    - `saturated_fraction`: fraction of a sigmoid's or tanh's outputs where its slope is
       below 5 % of its steepest.
-    - `units`, `dead_units`: of a ReLU or its kin, channels on the negative side, or at
-      0, for every example and place.
-    - `running_mean_gap`, `running_variance_ratio`: of BatchNormalization's running
-      statistics to the exact ones of the batch: distance of the means in standard
-      deviations (root mean square over channels), and quotient of the variances
+    - `units`, `dead_units`: for ReLU and similar activations, the number of channels,
+      and of those that are negative or 0 for every example and position.
+    - `running_mean_gap`, `running_variance_ratio`: BatchNormalization's running
+      statistics compared with the exact ones of the batch: distance of the means in
+      standard deviations (root mean square over channels), and ratio of the variances
       (geometric mean).
 
-    On TensorFlow and JAX it is compiled at the first call, and again where layers were
-    frozen or thawed since.
+    On TensorFlow and JAX it is compiled at the first call, and again if layers were
+    frozen or unfrozen since then.
 
     Args:
-        x: Inputs, as for `fit`: an array, or a list or dict of them. 32 to 256
-            examples, of the training set.
-        y: Labels.
-        sample_weight: Weights of examples.
+        x: Inputs, as for `fit`: an array, or a list or dict of arrays, with 32 to 256
+            examples of the training set.
+        y: Labels, as for `fit`. Defaults to `None`.
+        sample_weight: Weights of the examples. Defaults to `None`.
 
     Raises:
-        ValueError: If these are not arrays.
+        ValueError: If an argument is not made of arrays.
 
     Example:
     >>> x = np.ones((8, 3), "float32")
@@ -85,7 +86,7 @@ class LayerProbe:
         *("running_mean_gap", "running_variance_ratio"),
     )
 
-    def __init__(self, x, y=None, sample_weight=None):
+    def __init__(self, x: Any, y: Any = None, sample_weight: Any = None) -> None:
         given = (x, y, sample_weight)
         arrays = [each for each in keras.tree.flatten(given) if each is not None]
         if not all(hasattr(each, "shape") and len(each.shape) for each in arrays):
@@ -97,7 +98,7 @@ class LayerProbe:
         )
         self._key = self._look = self._order = None
 
-    def __call__(self, model):
+    def __call__(self, model: keras.Model) -> dict[str, dict]:
         if not model.built:
             model(self._batch[0])
         variables = _variables(model)

@@ -1,24 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""select_model: train several complexities alike, and take the simplest of the best.
+"""select_model: train models of several complexities, take the simplest of the best.
 
-What:    trains each candidate for the same epochs, sets it back to its best one, and
-         chooses by validation loss; draws the curves side by side and the errors
-         against complexity.
+What:    trains each candidate for the same epochs, restores its best one, and chooses
+         by validation loss; draws the curves side by side and the errors against
+         complexity.
 When:    a run underfits or overfits, before any regulariser is added.
 Not for: searches over learning rates and the like; candidates that each need a budget
-         of their own; a figure to report, which takes a test set: the lowest of several
-         validation losses flatters.
-Source:  the study notes, section "the general problem of overfitting", "model
-         selection": design models of several complexities, compare their learning
-         curves on the validation set, take the one nearest to normal.
-Differs: the notes judge the curves by eye; here the lowest validation loss decides, and
-         a tie goes to the simpler.
+         of their own; a figure to report, which needs a test set: the lowest of several
+         validation losses is too optimistic.
+Source:  Hastie, Tibshirani and Friedman, "The Elements of Statistical Learning", 2nd
+         edition, Springer 2009, sections 7.2 and 7.10: complexity is chosen on held-out
+         data, and the simplest model that is about as good as the best is taken.
+Differs: there by cross-validation and one standard error; here by one validation set
+         and a relative tolerance.
 Needs:   keras>=3.12; matplotlib for pictures.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import keras
 import numpy as np
@@ -35,7 +36,7 @@ class _Trial:
         name: Its name.
         parameters: Its weights, in numbers.
         loss, val_loss: Tuples of a value for each epoch.
-        epoch: The best epoch, from 1; `None` where no validation loss was finite.
+        epoch: The best epoch, from 1; `None` if no validation loss was finite.
         train_error: Loss on the training set after that epoch, without dropout.
         val_error: Loss on the validation set after that epoch; infinite without one.
         model: The model as it was then.
@@ -57,11 +58,12 @@ class ModelSelection:
 
     Attributes:
         trials: For each candidate, in order of complexity, its `name`, `parameters`,
-            curves `loss` and `val_loss`, best `epoch` (from 1; `None` where no
+            curves `loss` and `val_loss`, best `epoch` (from 1; `None` if no
             validation loss was finite), `train_error` and `val_error` after that
             epoch, and `model`.
-        chosen: The one that was chosen.
-        tol: By how much a validation loss may exceed the lowest to be its equal.
+        chosen: The chosen candidate.
+        tol: How far above the lowest validation loss another one still counts as
+            equally good, as a fraction of it.
     """
 
     trials: tuple[_Trial, ...]
@@ -69,7 +71,7 @@ class ModelSelection:
     tol: float
 
     @property
-    def model(self):
+    def model(self) -> keras.Model:
         """The chosen model."""
         return self.chosen.model
 
@@ -90,12 +92,12 @@ class ModelSelection:
     def plot(self, path=None):
         """Draws each candidate's curves, and the errors against complexity.
 
-        The errors are those of the whole budget, where complexity shows: training
-        falls, validation falls and rises. Beside them stands the best epoch, by which
-        the choice is made.
+        The errors are shown after the last epoch, where complexity shows best (the
+        training loss falls, the validation loss falls and then rises), and after the
+        best epoch, by which the choice is made.
 
         Args:
-            path: Where to save the picture, if anywhere.
+            path: Where to save the picture. By default it is not saved.
 
         Returns:
             A matplotlib `Figure`.
@@ -147,45 +149,48 @@ class ModelSelection:
 
 
 def select_model(
-    candidates,
-    x,
-    y=None,
+    candidates: Mapping[str, Callable[[], keras.Model]]
+    | Sequence[Callable[[], keras.Model]],
+    x: Any,
+    y: Any = None,
     *,
-    validation_data,
-    epochs,
-    batch_size=None,
-    tol=0.01,
-    seed=0,
-    verbose=0,
-):
+    validation_data: Any,
+    epochs: int,
+    batch_size: int | None = None,
+    tol: float = 0.01,
+    seed: int = 0,
+    verbose: int | str = 0,
+) -> ModelSelection:
     """Chooses among models of several complexities by validation loss.
 
-    Each is built and trained from the same random seed, for the same epochs, and set
-    back to the epoch of its lowest validation loss. Of those whose lowest loss is at
-    most `1 + tol` times the lowest of all, the first, and so the simplest, is
-    chosen. A candidate whose validation loss is never finite is not.
+    Each candidate is built and trained from the same random seed, for the same epochs,
+    and gets the weights of the epoch of its lowest validation loss. Of those whose
+    lowest loss is at most `1 + tol` times the lowest of all, the first, which is the
+    simplest, is chosen. A candidate whose validation loss is never finite is not.
 
-    The seeds of Python, NumPy and the backend are set. All models are held at once.
+    The seeds of Python, NumPy and the backend are set. All models are kept in memory.
 
     Args:
-        candidates: Functions without arguments that return a compiled `keras.Model`
-            with the same loss, the simplest first: a list, or a dict by name.
-        x: Training inputs, or a data set that can be gone over again.
-        y: Training targets, where `x` does not have them.
-        validation_data: As for `fit`.
-        epochs: Int, the budget of each.
-        batch_size: Int, for arrays; `None` for 32.
-        tol: Float of at least 0.
-        seed: Int, from which each starts.
-        verbose: As for `fit`.
+        candidates: List of functions without arguments that return a compiled
+            `keras.Model` with the same loss, the simplest first; or a dict of such
+            functions by name.
+        x: Training inputs, or a data set that can be iterated over more than once.
+        y: Training targets, if `x` does not contain them. Defaults to `None`.
+        validation_data: Validation data, as for `fit`.
+        epochs: Int, the number of epochs to train each candidate for.
+        batch_size: Int, for arrays. Defaults to `None`, which is 32.
+        tol: Float of at least 0, how far above the lowest validation loss another one
+            still counts as equally good, as a fraction of it. Defaults to 0.01.
+        seed: Int, the random seed of each candidate. Defaults to 0.
+        verbose: As for `fit`. Defaults to 0.
 
     Returns:
         A `ModelSelection`.
 
     Raises:
-        ValueError: If there are no candidates, one is no function or gives a model
-            that is not compiled, an argument is out of range, the data can be gone
-            over only once, or no validation loss is finite.
+        ValueError: If there are no candidates, one is not a function or returns a
+            model that is not compiled, an argument is out of range, the data can be
+            iterated over only once, or no validation loss is finite.
 
     Example:
     >>> def candidate(units):
@@ -224,7 +229,7 @@ def select_model(
     for name, data in (("x", x), ("validation_data", validation_data)):
         if data is None or hasattr(data, "__next__"):
             raise ValueError(
-                f"`{name}` must be data that can be gone over again. "
+                f"`{name}` must be data that can be iterated over more than once. "
                 f"Received: {name}={data!r:.80}"
             )
     models = {name: _build(name, make, seed) for name, make in candidates.items()}

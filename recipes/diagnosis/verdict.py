@@ -1,26 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
-"""verdict: what the learning curves say of a run, and what to do next.
+"""verdict: what the learning curves say about a run, and what to do next.
 
 What:    reads the training and validation loss of a run and says whether it underfits,
-         fits, overfits, still improves and so on, how surely, why, and what to change.
+         fits, overfits, still improves and so on, how confidently, why, and what to do.
 When:    after each training run, before anything is changed.
-Not for: telling a net that is too small from labels that cannot be predicted better:
-         in both the loss stays high. Losses whose best value is not 0.
-Source:  the study notes, section "the general problem of overfitting": a run underfits,
-         is normal, or always overfits; complexity and data come first; one change at a
-         time.
-Differs: the notes judge by eye. Here nine limits do, fitted on runs whose condition
-         was known: docs/studies/curve_verdicts.json. The notes say that underfitting is
-         always a matter of capacity; training that does not work looks the same.
+Not for: telling a network that is too small from labels that cannot be predicted any
+         better: in both cases the loss stays high. Losses whose best value is not 0.
+Source:  Goodfellow, Bengio and Courville, "Deep Learning", MIT Press 2016, sections 5.2
+         (capacity, overfitting and underfitting) and 11.3 (more data or another model);
+         Prechelt, "Early Stopping - But When?", Neural Networks: Tricks of the Trade,
+         1998 (measures on curves).
+Differs: there curves are judged by eye, or by when to stop. Here nine limits decide,
+         fitted on runs whose condition was known: docs/studies/curve_verdicts.json.
 Needs:   numpy.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-# In shares of the loss of a guess, but for `restless` and `missed`.
+# As fractions of the loss of a guess, except `restless` and `missed`.
 LIMITS = {
     "diverged": 2.8,  # training loss at the end
     "thrown": 7.1,  # training loss at its highest
@@ -45,7 +46,7 @@ ACTIONS = {
         "Make the model more complex: more units, then more layers.",
         "Check that it trains at all: inputs scaled, another learning rate, no dead "
         "units, labels that belong to their inputs.",
-        "Weaken what regularises it. Never take data away.",
+        "Weaken the regularization. Never remove training data.",
     ),
     "fits": (
         "Keep it. If the error is still too high, compare it with a more complex model "
@@ -58,8 +59,8 @@ ACTIONS = {
         REGULARISE,
     ),
     "always overfits": (
-        "Check that labels belong to their inputs and that both sets are drawn alike; "
-        "then get more training data.",
+        "Check that labels belong to their inputs and that both sets come from one "
+        "distribution; then get more training data.",
         "Make the model less complex.",
         REGULARISE,
     ),
@@ -78,9 +79,9 @@ ACTIONS = {
         "If it is slow from the start, try three times the learning rate.",
     ),
     "plateaued": (
-        "Stop earlier: more epochs bring nothing.",
+        "Stop earlier: more epochs do not help.",
         "If the error is still too high, lower the learning rate, or use a schedule.",
-        "If that brings nothing, compare it with a more complex model.",
+        "If that does not help, compare it with a more complex model.",
     ),
 }
 CONDITIONS = tuple(ACTIONS)
@@ -99,9 +100,9 @@ class CurveReport:
             is one. `None` where no loss is finite.
         gap: Validation loss minus training loss at the end, in units of the loss;
             `None` without validation, or where it is not finite.
-        confidence: From 0 to 1: the share of changes of the limits, each halved to
-            doubled by itself, that leave the condition as it is; times the epochs by
-            10, where they are fewer. It is no probability.
+        confidence: From 0 to 1: the fraction of changes to the limits, each halved to
+            doubled on its own, that leave the condition as it is; times the number of
+            epochs divided by 10, if there are fewer than 10. It is not a probability.
         evidence: Sentences.
         actions: What to do, the first thing first: one change at a time.
     """
@@ -124,17 +125,23 @@ class CurveReport:
         return "\n".join(lines)
 
 
-def verdict(history, baseline=None, metric=None, limits=LIMITS):
-    """Says what the learning curves tell of a run.
+def verdict(
+    history: Any,
+    baseline: float | None = None,
+    metric: str | None = None,
+    limits: Mapping[str, float] = LIMITS,
+) -> CurveReport:
+    """Says what the learning curves show about a run.
 
-    All is measured in shares of the loss with which the run starts, so that the unit
-    of the loss makes no difference: losses times a constant get the same verdict. A
-    constant that is added, such as a large penalty on weights, does make one.
+    Everything is measured as a fraction of the loss at the start of the run, so that
+    the unit of the loss makes no difference: losses times a constant get the same
+    verdict. A constant that is added, such as a large weight penalty, changes it.
 
-    Of 104 runs that were held out while the limits were fitted, 70 % are told rightly
-    from the curves alone and 82 % with the baseline; with it, 93 % where "still
+    Of 104 runs that were held out while the limits were fitted, 70 % are recognised
+    correctly from the curves alone and 82 % with the baseline; with it, 93 % if "still
     improving", "fits" and "plateaued", which differ in when a run was stopped, count
-    as one. A rate far too high is seen in 4 of 11 runs without, in 11 with it.
+    as one. A learning rate that is far too high is recognised in 4 of 11 runs without
+    the baseline, in all 11 with it.
 
     The first condition that applies is taken:
 
@@ -143,10 +150,10 @@ def verdict(history, baseline=None, metric=None, limits=LIMITS):
        was once far above its start.
     3. always overfits: the training loss falls, the validation loss hardly ever does.
     4. overfits: the validation loss ends clearly above its best.
-    5. still improving: as many epochs again would lower the loss clearly, if it goes
-       on to fall as it did over the last two quarters.
+    5. still improving: as many epochs again would lower the loss clearly, if it
+       continues to fall as it did over the last two quarters.
     6. underfits: the training loss stays high.
-    7. plateaued: the last half of the epochs brought nothing.
+    7. plateaued: the last half of the epochs brought no improvement.
     8. fits: none of these.
 
     Without validation, overfitting cannot be seen, and neither can fitting: a run that
@@ -156,15 +163,17 @@ def verdict(history, baseline=None, metric=None, limits=LIMITS):
     Args:
         history: A Keras `History`, its dict of lists, anything with `keys()` and
             columns such as a DataFrame, or rows that are dicts, as `csv.DictReader`
-            gives them. `loss` is needed, `val_loss` wanted. Values may be text;
+            gives them. `loss` is required, `val_loss` recommended. Values may be text;
             epochs whose `val_loss` is missing (`None`, "" or "NA", not NaN) are filled
             in from their neighbours.
         baseline: Float above 0, the loss of the best constant guess on the training
             set, such as the logarithm of the number of equally frequent classes, or
-            the variance of a regression's target. By default the loss of the first
-            epoch, which is lower where the net learns much within it.
-        metric: Name of a metric, for the evidence: its values at the end.
-        limits: Dict with other values for all of `LIMITS`, fitted on other runs.
+            the variance of a regression's target. Defaults to the loss of the first
+            epoch, which is lower if the network learns much within it.
+        metric: Name of a metric whose last values are added to the evidence. Defaults
+            to `None`.
+        limits: Dict with a value for each of `LIMITS`, such as ones fitted on your own
+            runs. Defaults to `LIMITS`.
 
     Returns:
         A `CurveReport`.
@@ -194,8 +203,8 @@ def verdict(history, baseline=None, metric=None, limits=LIMITS):
         )
     if validation is not None and len(validation) != len(train):
         raise ValueError(
-            "`val_loss` must have a value for each epoch: repeat or interpolate what "
-            "`validation_freq` left out. Received: "
+            "`val_loss` must have a value for each epoch: repeat or interpolate those "
+            "that `validation_freq` left out. Received: "
             f"{len(train)} of loss, {len(validation)} of val_loss"
         )
     if baseline is not None and not 0 < baseline < np.inf:
@@ -204,13 +213,14 @@ def verdict(history, baseline=None, metric=None, limits=LIMITS):
         )
     if metric is not None and metric not in columns:
         raise ValueError(
-            f"`history` has no such metric: it has {sorted(map(str, columns.keys()))}. "
+            f"`metric` must be one of {sorted(map(str, columns.keys()))}. "
             f"Received: metric={metric!r}"
         )
     curves = [curve for curve in (train, validation) if curve is not None]
     if min(np.min(curve, where=curve == curve, initial=0) for curve in curves) < 0:
         raise ValueError(
-            "A loss must not be negative: add what makes its best value 0. Received: "
+            "A loss must not be negative: add a constant so that its best value is 0. "
+            "Received: "
             f"{min(np.nanmin(curve) for curve in curves):.4g}"
         )
 
@@ -349,17 +359,17 @@ def _evidence(train, validation, seen, columns, metric):
         yield "too few epochs to judge"
     else:
         yield (
-            f"the training loss ends at {seen['end']:.0%} of a guess's, its highest "
-            f"was {seen['thrown']:.0%}"
+            f"the training loss ends at {seen['end']:.0%} of that of a guess, its "
+            f"highest was {seen['thrown']:.0%}"
         )
         if validation is not None:
             yield (
                 f"the gap is {seen['gap']:.0%} of it; the validation loss ends "
                 f"{seen['risen']:.0%} above its best"
             )
-        yield f"the last half of the epochs brought {seen['last_half']:.1%} of it"
-        yield f"as many again would bring about {seen['ahead']:.1%}"
-        yield f"it goes back and forth by {seen['restless']:.1%} of itself an epoch"
+        yield f"the last half of the epochs lowered it by {seen['last_half']:.1%}"
+        yield f"as many epochs again would lower it by about {seen['ahead']:.1%}"
+        yield f"it fluctuates by {seen['restless']:.1%} of its value per epoch"
     if metric is not None:
         for name in (metric, f"val_{metric}"):
             if (values := _curve(columns, name)) is not None:

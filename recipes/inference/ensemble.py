@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ensemble: several classifiers as one, their answers merged.
+"""Ensemble: several classifiers as one model, their predictions merged.
 
 What:    one Keras model with each member as a parallel branch of one graph.
-When:    several good classifiers of the same classes err on different examples.
-Not for: training; members whose input is prepared outside them.
+When:    several good classifiers of the same classes are wrong on different examples.
+Not for: training; members whose input is preprocessed outside the model.
 Source:  Hansen and Salamon, "Neural Network Ensembles", IEEE TPAMI 1990 (votes);
          Ho, Hull and Srihari, "Decision Combination in Multiple Classifier Systems",
          IEEE TPAMI 1994 (ranks).
@@ -13,6 +13,8 @@ Needs:   keras>=3.12.
 
 import copy
 import math
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -91,38 +93,41 @@ def _merge(outputs, merge, from_logits, weights):
 
 @keras.saving.register_keras_serializable(package="hornbook")
 class Ensemble(keras.Model):
-    """Gives the same input to several classifiers and merges them to probabilities.
+    """Gives the same input to several classifiers and merges their probabilities.
 
-    The members are frozen in the state they come in and are not trained. They may be
-    of one architecture or of many, and may bear the same names. Those that work at
-    different image sizes each hold their own resizing, as all take the same raw input.
-    The merges:
+    The members keep the weights they come with and are not trained. They may be of one
+    architecture or of many, and may have the same names. Members that work at different
+    image sizes must contain their own resizing, since all take the same raw input. The
+    merges:
 
-    - `"mean"`: the mean probability, as it is: where the members' outputs do not
-      sum to one (sigmoids), neither does the result. That of all others does.
+    - `"mean"`: the mean probability, as it is: if the members' outputs do not sum to
+      one (sigmoids), neither does the result. With all other merges it does.
     - `"mean_logit"`, `"geometric"`: the softmax of the mean logit, which is the
       geometric mean of the probabilities, normalised: one merge under its two names.
-      Given probabilities are first raised to 1e-7, so that no member alone has a veto.
-    - `"vote"`: the share of members whose highest class this is (the first of equals).
-      A tie goes to the highest mean probability, then to the first class. To say so
-      in the result, 0.0001 of it moves to the winner: `argmax` finds the winner.
+      Probabilities are first clipped to at least 1e-7, so that no member alone can rule
+      out a class.
+    - `"vote"`: the fraction of members whose highest class this is (the first of
+      equals). A tie goes to the highest mean probability, then to the first class. To
+      mark the winner, 0.0001 of the result is moved to it, so that `argmax` finds it.
     - `"rank"`: the mean over members of a class's rank, 1 for the least probable,
       equal scores sharing their mean rank, divided by `classes * (classes + 1) / 2`.
 
     Args:
-        models: Classifiers `(batch, ...) -> (batch, classes)` of the same
+        models: Iterable of classifiers `(batch, ...) -> (batch, classes)` of the same
             classes. No two may share a layer: such a file could not be loaded.
-        merge: One of the merges above.
-        weights: One number for each member, of any sum, or `None` for equal ones.
-        from_logits: Bool, or one bool for each member. Whether a member returns
-            logits, of a softmax. `None` reads it from each last layer's activation,
-            or raises. The attribute `from_logits` tells what was assumed of each.
+        merge: String, one of the merges above. Defaults to `"mean"`.
+        weights: One number for each member, of any sum. Defaults to `None`, which
+            weights all members equally.
+        from_logits: Bool, or one bool for each member: whether a member returns
+            the logits of a softmax. Defaults to `None`, which reads it from the
+            activation of each last layer, and raises if it cannot. The attribute
+            `from_logits` holds what was assumed of each member.
         **kwargs: The arguments of every Keras model. The result's `dtype` is `float32`
             unless given, whatever the policy; the members compute in their own.
 
     Call arguments:
         inputs: Tensor `(batch, ...)` that every member takes; the batch may be empty.
-        training: Must be false: train the members themselves.
+        training: Must be `False`: train the members themselves.
 
     Returns:
         Tensor `(batch, classes)`.
@@ -144,7 +149,14 @@ class Ensemble(keras.Model):
 
     gives_probabilities = True
 
-    def __init__(self, models, merge="mean", weights=None, from_logits=None, **kwargs):
+    def __init__(
+        self,
+        models: Iterable[keras.Model],
+        merge: str = "mean",
+        weights: Sequence[float] | None = None,
+        from_logits: bool | Sequence[bool] | None = None,
+        **kwargs: Any,
+    ) -> None:
         kwargs.setdefault("dtype", "float32")
         super().__init__(**kwargs)
         models = list(models)
@@ -186,7 +198,7 @@ class Ensemble(keras.Model):
                 model.build(input_shape)
 
     def call(self, inputs, training=False):
-        """Asks every member and merges."""
+        """Runs every member and merges the results."""
         if training:
             raise ValueError("`Ensemble` is for inference. Received: training=True")
         if inputs.shape[0] == 0:  # TensorFlow's convolutions fail on an empty batch
@@ -213,7 +225,7 @@ class Ensemble(keras.Model):
         return tuple(self.models[0].compute_output_spec(inputs).shape)
 
     def get_config(self):
-        """Returns the arguments, `from_logits` as it was told."""
+        """Returns the arguments, `from_logits` as it was resolved."""
         return {
             **super().get_config(),
             "models": [keras.saving.serialize_keras_object(m) for m in self.models],
@@ -224,7 +236,7 @@ class Ensemble(keras.Model):
 
     @classmethod
     def from_config(cls, config):
-        """Opens the members within."""
+        """Deserializes the members."""
         config = copy.deepcopy(config)  # Keras empties a functional model's
         models = [keras.saving.deserialize_keras_object(m) for m in config["models"]]
         return cls(**{**config, "models": models})

@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""FullImageView: look at the whole image, resized, instead of at crops of it.
+"""FullImageView: the whole image, resized, instead of crops of it.
 
 What:    resizes each image to the classifier's input, alone or with its mirror image.
-When:    what matters may lie at the edge; beside crops, as another voter.
-Not for: classifiers that learned from crops of larger images, to which all will look
-         small; mirrored digits and text.
+When:    what matters may lie at the edge; as one more view in addition to crops.
+Not for: classifiers that were trained on crops of larger images, for which objects will
+         be too small; mirrored digits and text.
 Source:  Howard, "Some Improvements on Deep Convolutional Neural Network Based Image
          Classification", ICLR 2014, section 3: predictions on the full image.
 Differs: the paper takes crops of the full image at several scales.
 Needs:   keras>=3.12.
 """
+
+from typing import Any
 
 import keras
 from keras import ops
@@ -19,8 +21,8 @@ from keras import ops
 class FullImageView(keras.layers.Layer):
     """Resizes the whole image to one view, or two with the mirror image.
 
-    Bilinear, antialiased where it shrinks. Images that have the size already are
-    taken as they are, so `FullImageView(32, 32, flips=True)` is the vote of images of
+    Bilinear, antialiased where it shrinks. Images that already have the size are not
+    changed, so `FullImageView(32, 32, flips=True)` is the vote of images of
     32 × 32 and their mirror images.
 
     Args:
@@ -56,13 +58,13 @@ class FullImageView(keras.layers.Layer):
 
     def __init__(
         self,
-        height,
-        width,
-        pad_to_aspect_ratio=False,
-        fill_value=0.0,
-        flips=False,
-        **kwargs,
-    ):
+        height: int,
+        width: int,
+        pad_to_aspect_ratio: bool = False,
+        fill_value: float = 0.0,
+        flips: bool = False,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         for name, side in (("height", height), ("width", width)):
             if not isinstance(side, int) or side < 1:

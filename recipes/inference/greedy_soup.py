@@ -3,19 +3,20 @@
 
 What:    adds one model after another to an average of weights, best first, and keeps
          each that does not lower the score.
-When:    several models were fine-tuned from the same weights: one model's cost at test
-         time, and often better than the best of them.
-Not for: models trained from different initial weights, whose average is worthless
-         (an ensemble suits any).
+When:    several models were fine-tuned from the same weights: the cost of one model at
+         test time, and often better than the best of them.
+Not for: models trained from different initial weights, whose average is useless (an
+         `Ensemble` works with any).
 Source:  Wortsman et al., "Model soups: averaging weights of multiple fine-tuned models
          improves accuracy without increasing inference time", ICML 2022, recipe 1.
-Differs: a hook may mend BatchNormalization's statistics before each score.
+Differs: a hook can recompute BatchNormalization's statistics before each score.
 Needs:   keras>=3.12.
 """
 
 import math
 import re
 import typing
+from collections.abc import Callable, Iterable
 
 import keras
 
@@ -27,38 +28,42 @@ class _Soup(typing.NamedTuple):
     scores: list
 
 
-def greedy_soup(models, score, recalibrate=None):
+def greedy_soup(
+    models: Iterable[keras.Model],
+    score: Callable[[keras.Model], float],
+    recalibrate: Callable[[keras.Model], object] | None = None,
+) -> _Soup:
     """Averages the weights of models, greedily by their score.
 
-    Models are ordered by their own score, equal ones as they were given. The best is
-    the first of the soup. Each next one stays in it if the score of the average is
-    then at least what it was, so the soup never scores below the best model.
+    Models are ordered by their own score, equal ones as they were given. The soup
+    starts with the best. Each further model stays in it if the score of the average is
+    then at least as high as before, so the soup never scores below the best model.
 
     Sums are in float64, so the soup of equal models is that model, bit for bit.
-    Weights that are not floats are taken from the best model. The models themselves
-    are only read, and only by their weights: all scores are those of one copy, which
+    Weights that are not floats are taken from the best model. Of the models only the
+    weights are read, and they are not changed: all scores are those of one copy, which
     in the end holds the soup.
 
-    Score on validation data: the choice is fitted to them.
+    Use validation data for the score, since the choice is fitted to them.
 
     Args:
-        models: Built `keras.Model`s of one architecture that can be cloned, a loss of
-            your own in them being registered with Keras.
-        score: Function from a model to a number, higher being better, such as
+        models: Iterable of built `keras.Model`s of one architecture that can be cloned.
+            A custom loss in them must be registered with Keras.
+        score: Function from a model to a number, higher is better, such as
             `lambda model: model.evaluate(x, y, return_dict=True)["accuracy"]`. If the
-            first model is compiled, so is what it gets.
-        recalibrate: Function of a model, or `None`. Called on each average of two or
-            more models before it is scored. For BatchNormalization, whose statistics
-            are not those of an average: `lambda model: recalibrate_batchnorm(model,
-            x_train)`.
+            first model is compiled, so is the model that it gets.
+        recalibrate: Function of a model that is called on each average of two or more
+            models before it is scored. For BatchNormalization, whose statistics are
+            not those of an average: `lambda model: recalibrate_batchnorm(model,
+            x_train)`. Defaults to `None`.
 
     Returns:
         A named tuple of
 
         - `model`: A new model, the soup.
-        - `kept`: Indices of the models in it, in the order in which they came.
-        - `score`: The soup's.
-        - `scores`: The models' own, in the order of `models`.
+        - `kept`: Indices of the models in it, in the order in which they were added.
+        - `score`: The score of the soup.
+        - `scores`: The scores of the models, in the order of `models`.
 
     Raises:
         ValueError: If there is no model, one is not built, their weights differ in
@@ -97,8 +102,9 @@ def greedy_soup(models, score, recalibrate=None):
         scores.append(taste(model.get_weights()))
         if not math.isfinite(scores[-1]):
             raise ValueError(
-                f"`score` must give a finite number; models[{index}], {model.name!r}, "
-                f"may have diverged: leave it out. Received: score={scores[-1]}"
+                "`score` must return a finite number, but "
+                f"models[{index}], {model.name!r}, may have diverged: leave it out. "
+                f"Received: score={scores[-1]}"
             )
     first, *others = sorted(range(len(models)), key=lambda i: -scores[i])
     kept, best = [first], scores[first]

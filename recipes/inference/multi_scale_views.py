@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""MultiScaleViews: look at an image at several sizes instead of one.
+"""MultiScaleViews: crops of an image at several sizes instead of one.
 
 What:    resizes each image to several short sides and cuts fixed crops at each.
 When:    a classifier trained with scale jitter should vote over scales at test time.
@@ -7,10 +7,13 @@ Not for: one scale (`TenCrop` copies pixels, for less); mirrored digits and text
 Source:  He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, sections
          3.4 and 4.1: testing at the scales {224, 256, 384, 480, 640}.
 Differs: the paper slides the network over the whole of each resized image and averages
-         its map of scores. Here five crops of the training size stand for all places,
-         so that any classifier of one input size will do.
+         its map of scores. Here five crops of the training size are used instead, so
+         that any classifier with one input size can be used.
 Needs:   keras>=3.12.
 """
+
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 from keras import ops
@@ -59,13 +62,13 @@ class MultiScaleViews(keras.layers.Layer):
 
     def __init__(
         self,
-        height,
-        width,
-        sizes=(224, 256, 384, 480, 640),
-        crops=5,
-        flips=True,
-        **kwargs,
-    ):
+        height: int,
+        width: int,
+        sizes: Sequence[int] = (224, 256, 384, 480, 640),
+        crops: int = 5,
+        flips: bool = True,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         for name, side in (("height", height), ("width", width)):
             if not isinstance(side, int) or side < 1:

@@ -2,25 +2,28 @@
 """recalibrate_batchnorm: exact statistics in place of BatchNorm's running averages.
 
 What:    sets each BatchNormalization layer's mean and variance to those of a data set.
-When:    after averaging weights, after fine-tuning, for other data than in training.
+When:    after averaging weights, after fine-tuning, for data unlike the training data.
 Not for: models without BatchNormalization, such as those with group or layer norms.
 Source:  Ioffe and Szegedy, "Batch Normalization", ICML 2015 (algorithm 2); Izmailov et
          al., "Averaging Weights Leads to Wider Optima and Better Generalization", UAI
          2018.
-Differs: layer after layer, each over the whole set, where they average over batches of
-         training, in which each layer's inputs are normalised by the batch.
+Differs: layer after layer, each over the whole set; there, averages over training
+         batches, in which each layer's inputs are normalised by the batch.
 Needs:   keras>=3.12.
 """
 
 import contextlib
 import functools
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
 
-def recalibrate_batchnorm(model, data, batch_size=128):
+def recalibrate_batchnorm(
+    model: keras.Layer, data: Any, batch_size: int = 128
+) -> list[tuple[str, float, float]]:
     """Gives each BatchNormalization layer the exact mean and variance of its inputs.
 
     The layers are set in the order in which the model calls them, each from inputs
@@ -30,9 +33,9 @@ def recalibrate_batchnorm(model, data, batch_size=128):
     steps are left out, and a layer that is called several times in one forward pass
     gets the statistics of all its calls.
 
-    The model runs as in inference, eagerly, nested and subclassed models too. Frozen
-    layers are set with the others. Nothing has to be compiled again. After an error
-    all is as it was.
+    The model runs in inference mode and eagerly, nested and subclassed models too.
+    Frozen layers are set like the others. Nothing has to be compiled again. After an
+    error the old statistics are restored.
 
     The cost is one pass over the data for each layer, up to that layer: 7 to 9 times
     a whole forward pass for 12 layers. Memory is that of one batch.
@@ -40,10 +43,11 @@ def recalibrate_batchnorm(model, data, batch_size=128):
     Args:
         model: A `keras.Model` or layer.
         data: An array, or a dict of arrays by input, or an iterable of batches that
-            can be gone over again: a list, `PyDataset`, `tf.data.Dataset` or
-            `DataLoader`. Batches may be of unequal sizes, `x` or tuples `(x, y, …)`.
-            Each pass should bring the same examples, in any order, and end.
-        batch_size: Int, how many examples to take of an array at a time.
+            can be iterated over more than once: a list, `PyDataset`, `tf.data.Dataset`
+            or `DataLoader`. Batches may have different sizes, and be `x` or tuples
+            `(x, y, …)`. Each pass should give the same examples, in any order, and end.
+        batch_size: Int, how many examples of an array to take at a time. Defaults to
+            128.
 
     Returns:
         A list with `(path, mean gap, variance gap)` for each layer, in order: how far
@@ -53,7 +57,7 @@ def recalibrate_batchnorm(model, data, batch_size=128):
 
     Raises:
         ValueError: If the model calls no BatchNormalization layer, the data are
-            empty or can be gone over only once, or the inputs of a layer are not
+            empty or can be iterated over only once, or the inputs of a layer are not
             finite or all masked.
 
     Example:
@@ -69,7 +73,7 @@ def recalibrate_batchnorm(model, data, batch_size=128):
     """
     if hasattr(data, "__next__"):
         raise ValueError(
-            "`data` can be gone over only once: make it a list. "
+            "`data` can be iterated over only once: make it a list. "
             f"Received: data={data!r:.80}"
         )
     calls = _calls(model, next(_batches(data, batch_size), None))

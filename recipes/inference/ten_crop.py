@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""TenCrop: look at an image through ten fixed windows instead of one.
+"""TenCrop: ten fixed crops of an image instead of one.
 
 What:    the four corners and the centre of an image, then those of its mirror image.
-When:    a classifier trained on random crops meets larger images at test time.
+When:    a classifier trained on random crops is applied to larger images.
 Not for: digits and text with `flips=True`: a mirrored one is another class;
          random crops while training (a random crop layer draws those).
 Source:  Krizhevsky, Sutskever and Hinton, "ImageNet Classification with Deep
@@ -11,6 +11,8 @@ Source:  Krizhevsky, Sutskever and Hinton, "ImageNet Classification with Deep
 Differs: from torchvision: takes a batch and returns one tensor; mirrors left to right.
 Needs:   keras>=3.12.
 """
+
+from typing import Any
 
 import keras
 from keras import ops
@@ -32,7 +34,8 @@ class TenCrop(keras.layers.Layer):
     Args:
         height: Int. Height of a crop.
         width: Int. Width of a crop.
-        flips: Bool. `True` for ten crops, `False` for the five of the image as it is.
+        flips: Bool. `True`, the default, for ten crops, `False` for the five of the
+            image without mirroring.
         **kwargs: The arguments of every Keras layer, such as `name` and `dtype`.
 
     Call arguments:
@@ -56,7 +59,9 @@ class TenCrop(keras.layers.Layer):
     [0, 2, 6, 8, 4, 2, 0, 8, 6, 4]
     """
 
-    def __init__(self, height, width, flips=True, **kwargs):
+    def __init__(
+        self, height: int, width: int, flips: bool = True, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         for name, size in (("height", height), ("width", width)):
             if not isinstance(size, int) or size < 1:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""VotingModel: classify several views of an image and merge the answers.
+"""VotingModel: classify several views of an image and merge the predictions.
 
 What:    one Keras model that makes views, runs a classifier on them, merges.
-When:    a trained classifier should be steadier at test time, for more compute.
+When:    a trained classifier should be more accurate at test time, for more compute.
 Not for: training; views that turn one class into another (mirrored digits).
 Source:  Krizhevsky, Sutskever and Hinton, "ImageNet Classification with Deep
          Convolutional Neural Networks", NeurIPS 2012, section 4.1.
@@ -12,6 +12,8 @@ Needs:   keras>=3.12.
 
 import copy
 import functools
+from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -90,18 +92,19 @@ def _merge(outputs, merge, from_logits, weights):
 
 @keras.saving.register_keras_serializable(package="hornbook")
 class VotingModel(keras.Model):
-    """Runs a classifier on views of each image and merges them to probabilities.
+    """Runs a classifier on views of each image and merges their probabilities.
 
     The views go through the classifier one after the other, in one graph. The merges:
 
-    - `"mean"`: the mean probability, as it is: where the classifier's outputs do not
-      sum to one (sigmoids), neither does the result. That of all others does.
+    - `"mean"`: the mean probability, as it is: if the classifier's outputs do not sum
+      to one (sigmoids), neither does the result. With all other merges it does.
     - `"mean_logit"`, `"geometric"`: the softmax of the mean logit, which is the
       geometric mean of the probabilities, normalised: one merge under its two names.
-      Given probabilities are first raised to 1e-7, so that no view alone has a veto.
-    - `"vote"`: the share of views whose highest class this is (the first of equals).
-      A tie goes to the highest mean probability, then to the first class. To say so
-      in the result, 0.0001 of it moves to the winner: `argmax` finds the winner.
+      Probabilities are first clipped to at least 1e-7, so that no view alone can rule
+      out a class.
+    - `"vote"`: the fraction of views whose highest class this is (the first of equals).
+      A tie goes to the highest mean probability, then to the first class. To mark the
+      winner, 0.0001 of the result is moved to it, so that `argmax` finds it.
     - `"rank"`: the mean over views of a class's rank, 1 for the least probable, equal
       scores sharing their mean rank, divided by `classes * (classes + 1) / 2`.
 
@@ -111,24 +114,24 @@ class VotingModel(keras.Model):
         views: Layer, or function of `keras.ops` (registered, if the model is to be
             saved), that maps `(batch, height, width, channels)` to
             `(batch, views, ...)` with a fixed number of views, such as `TenCrop`.
-        merge: One of the merges above.
-        from_logits: Bool. Whether the classifier returns logits, of a softmax.
-            `None` reads it from the last layer's activation, or raises. The
-            attribute `from_logits` tells what was assumed.
-        views_per_batch: Int or `None`. Views of each image that go through the
-            classifier at once. With 1 it takes no more memory than the classifier
-            does for such a batch, but for the views, which are held whole on
-            TensorFlow and torch. `None`, all at once, is up to three times as fast
-            for a few images, and slower for many on JAX, where gradients to the
-            images need it.
+        merge: String, one of the merges above. Defaults to `"mean"`.
+        from_logits: Bool, whether the classifier returns the logits of a softmax.
+            Defaults to `None`, which reads it from the activation of the last layer,
+            and raises if it cannot. The attribute `from_logits` holds what was assumed.
+        views_per_batch: Int or `None`, how many views of each image go through the
+            classifier at once. With 1, the default, it takes no more memory than the
+            classifier does for such a batch, apart from the views, all of which are
+            kept on TensorFlow and torch. `None`, all at once, is up to three times as
+            fast for a few images, and slower for many on JAX, where gradients with
+            respect to the images need it.
         **kwargs: The arguments of every Keras model. The result's `dtype` is `float32`
             unless given, whatever the policy; the classifier computes in its own.
 
     Call arguments:
         images: Tensor `(batch, height, width, channels)`, all of one size; the batch
-            may be empty. Values in the range that the classifier takes: neither the
-            voter nor its views scale them.
-        training: Must be false: train `model` itself.
+            may be empty. Values must be in the range that the classifier takes:
+            neither this model nor its views scale them.
+        training: Must be `False`: train `model` itself.
 
     Returns:
         Tensor `(batch, classes)`.
@@ -155,13 +158,13 @@ class VotingModel(keras.Model):
 
     def __init__(
         self,
-        model,
-        views,
-        merge="mean",
-        from_logits=None,
-        views_per_batch=1,
-        **kwargs,
-    ):
+        model: keras.Model,
+        views: Callable,
+        merge: str = "mean",
+        from_logits: bool | None = None,
+        views_per_batch: int | None = 1,
+        **kwargs: Any,
+    ) -> None:
         kwargs.setdefault("dtype", "float32")
         super().__init__(**kwargs)
         if merge not in MERGES:
@@ -241,7 +244,7 @@ class VotingModel(keras.Model):
             return lambda turn: ops.take(views, self._places(starts, turn), axis=1)
 
         # XLA makes only the views that a branch keeps. To hold them all would cost as
-        # much as a tenth of the whole, in memory that is asked for anew each time.
+        # much as a tenth of the whole, in memory that is allocated again each time.
         def cut(start, images):
             return self.views(images)[:, start : start + step]
 
@@ -254,7 +257,7 @@ class VotingModel(keras.Model):
         return start + ops.arange(self.views_per_batch, dtype="int32")
 
     def _answer(self, views):
-        """The shape of what the classifier says of one view."""
+        """The shape of the classifier's output for one view."""
         view = keras.KerasTensor((None, *views.shape[2:]))
         return self.model.compute_output_spec(view).shape[1:]
 
@@ -271,7 +274,7 @@ class VotingModel(keras.Model):
         return (input_shape[0], *self._answer(views))
 
     def get_config(self):
-        """Returns the arguments, `from_logits` as it was told."""
+        """Returns the arguments, `from_logits` as it was resolved."""
         return {
             **super().get_config(),
             "model": keras.saving.serialize_keras_object(self.model),
@@ -283,7 +286,7 @@ class VotingModel(keras.Model):
 
     @classmethod
     def from_config(cls, config):
-        """Opens the classifier and the views within."""
+        """Deserializes the classifier and the views."""
         config = copy.deepcopy(config)  # Keras empties a functional model's
         model = keras.saving.deserialize_keras_object(config["model"])
         views = keras.saving.deserialize_keras_object(config["views"])

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""voting_report: what a vote or an ensemble mended, what it broke, and what it cost.
+"""voting_report: what a vote or an ensemble corrected, broke and cost.
 
-What:    compares the answers before and after a change on the same labelled examples.
+What:    compares predictions before and after a change on the same labelled examples.
 When:    deciding whether votes, ensembles or any other change are worth their cost.
-Not for: answers on different examples, which cannot be paired; choosing among many
+Not for: predictions on different examples, which cannot be paired; choosing among many
          changes on the test set.
 Source:  McNemar, "Note on the Sampling Error of the Difference Between Correlated
          Proportions or Percentages", Psychometrika 1947; Newcombe, "Improved Confidence
@@ -14,25 +14,32 @@ Needs:   numpy; scipy.
 """
 
 import math
+from typing import Any
 
 import numpy as np
 
 
-def voting_report(y_true, before, after, seconds=None, confidence_level=0.95):
-    """Compares two sets of answers to the same examples.
+def voting_report(
+    y_true: np.typing.ArrayLike,
+    before: np.typing.ArrayLike,
+    after: np.typing.ArrayLike,
+    seconds: tuple[float, float] | None = None,
+    confidence_level: float = 0.95,
+) -> dict[str, Any]:
+    """Compares two sets of predictions on the same examples.
 
     Two accuracies on the same examples are not independent: most examples are easy
-    or hard for both. What tells them apart are those that only one gets right.
+    or hard for both. What counts are the examples that only one gets right.
 
     Args:
         y_true: Integers `(examples,)`, the true classes.
-        before: Answers to compare with: classes `(examples,)`, or probabilities or
+        before: Predictions to compare with: classes `(examples,)`, or probabilities or
             other scores `(examples, classes)`, of which the highest counts, the first
             of equals.
-        after: The answers of the vote or the ensemble, in either form.
-        seconds: Two positive numbers, the time that `before` and `after` took, or
-            `None`.
-        confidence_level: Float in (0, 1), of the interval.
+        after: The predictions of the vote or the ensemble, in either form.
+        seconds: Two positive numbers, the time that `before` and `after` took.
+            Defaults to `None`.
+        confidence_level: Float in (0, 1), of the interval. Defaults to 0.95.
 
     Returns:
         Dict of Python numbers:
@@ -40,11 +47,11 @@ def voting_report(y_true, before, after, seconds=None, confidence_level=0.95):
         - `examples`: how many there are;
         - `before`, `after`: the two accuracies, and `difference`, how much `after` is
           better;
-        - `interval`: lowest and highest difference of the two over all such examples,
-          by Newcombe's interval for pairs;
-        - `wrong_to_right`, `right_to_wrong`: how many were mended and broken;
-        - `mcnemar_p`: the probability of as uneven a split of these or a more uneven
-          one, if either were as likely; 1 where there are none;
+        - `interval`: the confidence interval of the difference, as a list of two, by
+          Newcombe's method for pairs;
+        - `wrong_to_right`, `right_to_wrong`: how many were corrected and broken;
+        - `mcnemar_p`: the probability of a split of these that is at least as uneven,
+          if both were equally likely; 1 if there are none;
         - `cost`: how many times as long it took; `None` without `seconds`.
 
     Raises:
@@ -65,7 +72,8 @@ def voting_report(y_true, before, after, seconds=None, confidence_level=0.95):
     y_true = np.asarray(y_true)
     if y_true.ndim != 1 or not len(y_true):
         raise ValueError(
-            f"`y_true` must be a row of classes. Received: shape={y_true.shape}"
+            "`y_true` must be one-dimensional and not empty. "
+            f"Received: shape={y_true.shape}"
         )
     if not 0 < confidence_level < 1:
         raise ValueError(
@@ -78,37 +86,39 @@ def voting_report(y_true, before, after, seconds=None, confidence_level=0.95):
         )
     right = _right(y_true, before, "before")
     right_after = _right(y_true, after, "after")
-    mended = int((~right & right_after).sum())
+    corrected = int((~right & right_after).sum())
     broken = int((right & ~right_after).sum())
-    changed = mended + broken
+    changed = corrected + broken
     both = int((right & right_after).sum())
     return {
         "examples": len(y_true),
         "before": float(right.mean()),
         "after": float(right_after.mean()),
-        "difference": (mended - broken) / len(y_true),
-        "interval": _newcombe(both, mended, broken, len(y_true), confidence_level),
-        "wrong_to_right": mended,
+        "difference": (corrected - broken) / len(y_true),
+        "interval": _newcombe(both, corrected, broken, len(y_true), confidence_level),
+        "wrong_to_right": corrected,
         "right_to_wrong": broken,
-        "mcnemar_p": float(binomtest(mended, changed).pvalue) if changed else 1.0,
+        "mcnemar_p": float(binomtest(corrected, changed).pvalue) if changed else 1.0,
         "cost": None if seconds is None else seconds[1] / seconds[0],
     }
 
 
-def _right(y_true, answers, name):
-    """Which answers are right."""
-    answers = np.asarray(answers)
-    if answers.ndim not in (1, 2) or len(answers) != len(y_true):
+def _right(y_true, predictions, name):
+    """Which predictions are right."""
+    predictions = np.asarray(predictions)
+    if predictions.ndim not in (1, 2) or len(predictions) != len(y_true):
         raise ValueError(
             f"`{name}` must be (examples,) or (examples, classes) for {len(y_true)} "
-            f"examples. Received: shape={answers.shape}"
+            f"examples. Received: shape={predictions.shape}"
         )
-    if not np.isfinite(answers).all():
-        raise ValueError(f"`{name}` must be finite. Received: {name}={answers}")
-    return (answers if answers.ndim == 1 else answers.argmax(axis=1)) == y_true
+    if not np.isfinite(predictions).all():
+        raise ValueError(f"`{name}` must be finite. Received: {name}={predictions}")
+    if predictions.ndim == 2:
+        predictions = predictions.argmax(axis=1)
+    return predictions == y_true
 
 
-def _newcombe(both, mended, broken, examples, confidence_level):
+def _newcombe(both, corrected, broken, examples, confidence_level):
     """The interval of the difference, `after` less `before`, as a list of two."""
     from scipy.stats import binomtest
 
@@ -116,16 +126,16 @@ def _newcombe(both, mended, broken, examples, confidence_level):
         interval = binomtest(right, examples).proportion_ci(confidence_level, "wilson")
         return right / examples - interval.low, interval.high - right / examples
 
-    before, after = both + broken, both + mended
-    neither = examples - both - mended - broken
+    before, after = both + broken, both + corrected
+    neither = examples - both - corrected - broken
     # How the two go together, with Newcombe's correction where they agree.
-    phi = both * neither - mended * broken
+    phi = both * neither - corrected * broken
     if phi > 0:
         phi = max(phi - examples / 2, 0)
     if phi:
         phi /= math.sqrt(before * after * (examples - before) * (examples - after))
     (low_before, high_before), (low_after, high_after) = wilson(before), wilson(after)
-    difference = (mended - broken) / examples
+    difference = (corrected - broken) / examples
 
     def reach(x, y):
         return math.sqrt(x**2 - 2 * phi * x * y + y**2)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Kaiming: start each layer so that rectified signals neither fade nor explode.
+"""Kaiming: initialize layers so that rectified signals neither vanish nor explode.
 
 What:    draws a kernel with variance gain² / n, n its fan in, out or their mean.
 When:    deep networks of ReLU, leaky ReLU or SELU units, most of all without
@@ -27,15 +27,15 @@ TRUNCATED_STDDEV = math.sqrt(
 class Kaiming(keras.initializers.VarianceScaling):
     """Draws weights with mean 0 and variance `gain² / n`.
 
-    The gain makes up for what the nonlinearity takes away: a ReLU halves the mean
-    square of a signal, so its gain² is 2; a leaky ReLU of slope `a` has
-    `2 / (1 + a²)`. With variance `1 / n` (LeCun's rule) a signal would have lost a
-    factor of 2 in every ReLU layer.
+    The gain compensates for the nonlinearity: a ReLU halves the mean square of a
+    signal, so its gain² is 2; a leaky ReLU of slope `a` has `2 / (1 + a²)`. With
+    variance `1 / n` (LeCun's rule) a signal would lose a factor of 2 in every ReLU
+    layer.
 
     The last two axes of a kernel are taken as inputs and outputs, the ones before
-    as a convolution's window, which counts in both fans. Not every Keras kernel is
-    laid out so: name the axes for these, and for a fan of grouped convolutions
-    divide `fan_out` by the groups yourself.
+    as a convolution's window, which counts in both fans. Some Keras kernels have
+    another layout: name the axes for these. For grouped convolutions, divide
+    `fan_out` by the number of groups yourself.
 
     | layer             | kernel                   | `input_axes` | `output_axes` |
     |-------------------|--------------------------|--------------|---------------|
@@ -43,20 +43,21 @@ class Kaiming(keras.initializers.VarianceScaling):
     | `Conv2DTranspose` | height, width, out, in   | `(0, 1, 3)`  | `(0, 1, 2)`   |
 
     Args:
-        mode: `"fan_in"` keeps the size of activations, `"fan_out"` that of
-            gradients, `"fan_avg"` stands between.
-        nonlinearity: What follows the layer: `"linear"`, `"sigmoid"`, `"tanh"`,
-            `"relu"`, `"leaky_relu"` or `"selu"`.
-        negative_slope: Float, the slope of `"leaky_relu"`, needed there and refused
-            elsewhere. (Keras's own default slopes are 0.2 for the activation and
-            0.3 for the layer.)
-        distribution: `"normal"`, `"truncated_normal"` (nothing beyond 2 standard
-            deviations, widened so that the variance stays exact) or `"uniform"`
-            (within `±sqrt(3 gain² / n)`).
+        mode: `"fan_in"`, the default, keeps the size of activations, `"fan_out"` that
+            of gradients, `"fan_avg"` is in between.
+        nonlinearity: The activation after the layer: `"linear"`, `"sigmoid"`, `"tanh"`,
+            `"relu"`, the default, `"leaky_relu"` or `"selu"`.
+        negative_slope: Float, the slope of `"leaky_relu"`, required there and not
+            allowed elsewhere. (Keras's own default slopes are 0.2 for the activation
+            and 0.3 for the layer.)
+        distribution: `"normal"`, the default, `"truncated_normal"` (nothing beyond 2
+            standard deviations, widened so that the variance stays exact) or
+            `"uniform"` (within `±sqrt(3 gain² / n)`).
         seed: Int or `keras.random.SeedGenerator`. As for Keras's initializers, an int
             or `None` gives the same values in each call, a generator new ones.
         input_axes: Tuple of ints, the kernel's axes whose product is the fan in.
-        output_axes: Tuple of ints, those of the fan out.
+            Defaults to `None`.
+        output_axes: Tuple of ints, those of the fan out. Defaults to `None`.
 
     Raises:
         ValueError: If an argument is not one of the above, or in the call if the
@@ -73,14 +74,14 @@ class Kaiming(keras.initializers.VarianceScaling):
 
     def __init__(
         self,
-        mode="fan_in",
-        nonlinearity="relu",
-        negative_slope=None,
-        distribution="normal",
-        seed=None,
-        input_axes=None,
-        output_axes=None,
-    ):
+        mode: str = "fan_in",
+        nonlinearity: str = "relu",
+        negative_slope: float | None = None,
+        distribution: str = "normal",
+        seed: int | keras.random.SeedGenerator | None = None,
+        input_axes: tuple[int, ...] | None = None,
+        output_axes: tuple[int, ...] | None = None,
+    ) -> None:
         if mode not in ("fan_in", "fan_out", "fan_avg"):
             raise ValueError(
                 "`mode` must be 'fan_in', 'fan_out' or 'fan_avg'. "
@@ -108,8 +109,8 @@ class Kaiming(keras.initializers.VarianceScaling):
     def _gain(nonlinearity, negative_slope):
         if (nonlinearity == "leaky_relu") != (negative_slope is not None):
             raise ValueError(
-                "`negative_slope` belongs to nonlinearity='leaky_relu' and to no other."
-                f" Received: nonlinearity={nonlinearity}, "
+                "`negative_slope` must be given for nonlinearity='leaky_relu', and "
+                f"only for it. Received: nonlinearity={nonlinearity}, "
                 f"negative_slope={negative_slope}"
             )
         if nonlinearity == "leaky_relu":

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""lsuv: start each layer so that its outputs, on real data, have unit variance.
+"""lsuv: initialize layers so that their outputs, on real data, have unit variance.
 
 What:    draws a built model's kernels orthonormal, then scales them, layer by layer.
 When:    deep networks without normalisation layers; activations of unknown gain.
-Not for: pretrained weights; recurrent layers; networks whose norms do this anyway.
+Not for: pretrained weights; recurrent layers; networks with normalisation layers.
 Source:  Mishkin and Matas, "All You Need Is a Good Init", ICLR 2016.
 Differs: within 1 % of unit variance, where they stop at 10 %.
 Needs:   keras>=3.12.
@@ -11,6 +11,7 @@ Needs:   keras>=3.12.
 
 import contextlib
 import functools
+from typing import Any
 
 import keras
 import numpy as np
@@ -19,36 +20,42 @@ from keras import ops
 KERNELS = ("kernel", "depthwise_kernel", "pointwise_kernel")
 
 
-def lsuv(model, data, tol=0.01, max_iter=10, seed=None):
+def lsuv(
+    model: keras.Layer,
+    data: Any,
+    tol: float = 0.01,
+    max_iter: int = 10,
+    seed: int | None = None,
+) -> list[tuple[str, float, int]]:
     """Initialises a model by layer-sequential unit variance, in place.
 
     In the order in which the model calls them, each dense and convolutional layer
     gets an orthonormal kernel, which is then divided by the standard deviation of
     the layer's outputs, before its activation, over all examples, positions and
-    units. A layer that is linear in its kernel is done after one division; with a
-    bias that is not 0 it takes more. All other weights, biases and norms too, stay
-    as they are.
+    units. A layer that is linear in its kernel needs one division; with a bias that
+    is not 0 it takes more. All other weights, such as biases and those of
+    normalization layers, are not changed.
 
-    The model runs as in inference, eagerly, nested and subclassed models too; once
-    for each layer, up to that layer. Frozen layers are left alone. A layer that is
-    called several times is scaled for its first call, a separable convolution by its
-    pointwise kernel.
+    The model runs in inference mode and eagerly, nested and subclassed models too;
+    once for each layer, up to that layer. Frozen layers are not changed. A layer that
+    is called several times is scaled for its first call, a separable convolution by
+    its pointwise kernel.
 
     Args:
         model: A `keras.Model` or layer.
-        data: One batch of what the model takes, some hundred examples or more.
-        tol: Float, how far from 1 a variance may remain.
-        max_iter: Int, the most divisions for one layer.
-        seed: Int, for the orthonormal kernels.
+        data: One batch of inputs for the model, with some hundred examples or more.
+        tol: Float, how far from 1 a variance may remain. Defaults to 0.01.
+        max_iter: Int, the maximum number of divisions for a layer. Defaults to 10.
+        seed: Int, for the orthonormal kernels. Defaults to `None`.
 
     Returns:
-        A list with `(path, scale, iterations)` for each layer, in order: what its
-        orthonormal kernel was multiplied by, in how many steps.
+        A list with `(path, scale, iterations)` for each layer, in order: the factor of
+        its orthonormal kernel, and the number of divisions.
 
     Raises:
         ValueError: If the model calls no layer with a trainable kernel, or if after
-            `max_iter` the variance of a layer's outputs is not within
-            `tol` of 1: they do not depend on the data, say, or on the kernel.
+            `max_iter` divisions the variance of a layer's outputs is not within `tol`
+            of 1, for example because they do not depend on the data or the kernel.
 
     Example:
     >>> relu = [keras.layers.Dense(64, activation="relu") for _ in range(3)]
@@ -111,8 +118,8 @@ def _scale(kernel, output, tol, max_iter):
         kernel.assign(kernel * factor)
         scale *= factor
     raise ValueError(
-        f"The outputs that the kernel {kernel.path!r} makes of these data could not be "
-        f"given unit variance in {iterations} iterations. Received: variance={variance}"
+        f"The outputs of the layer with the kernel {kernel.path!r} do not get unit "
+        f"variance in {iterations} iterations. Received: variance={variance}"
     )
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Xavier: start each layer between what its activations and its gradients want.
+"""Xavier: initialize layers to suit both activations and gradients.
 
 What:    draws a kernel with variance 2 gain² / (fan in + fan out).
 When:    layers before tanh, sigmoid, softmax or nothing at all.
@@ -28,24 +28,26 @@ class Xavier(keras.initializers.VarianceScaling):
     """Draws weights with mean 0 and variance `gain² / n`, n the mean of both fans.
 
     `1 / fan_in` would keep the variance of the activations from layer to layer and
-    `1 / fan_out` that of the gradients; this keeps both nearly, where the
-    nonlinearity is close to the identity around 0.
+    `1 / fan_out` that of the gradients; this nearly keeps both, if the nonlinearity
+    is close to the identity around 0.
 
     The last two axes of a kernel are taken as inputs and outputs, the ones before
-    as a convolution's window, which counts in both fans. A depthwise kernel is laid
-    out differently: `Xavier(input_axes=(0, 1), output_axes=(0, 1, 3))` is right for
+    as a convolution's window, which counts in both fans. A depthwise kernel has
+    another layout: `Xavier(input_axes=(0, 1), output_axes=(0, 1, 3))` is right for
     `DepthwiseConv2D`. A grouped convolution's fan out counts all its groups.
 
     Args:
         gain: Positive float, or the name of the nonlinearity that follows: `"linear"`
             and `"sigmoid"` (1), `"tanh"` (5/3), `"relu"` (√2) or `"selu"` (3/4).
-        distribution: `"normal"`, `"truncated_normal"` (nothing beyond 2 standard
-            deviations, widened so that the variance stays exact) or `"uniform"`
-            (within `±sqrt(3 gain² / n)`).
+            Defaults to 1.
+        distribution: `"normal"`, the default, `"truncated_normal"` (nothing beyond 2
+            standard deviations, widened so that the variance stays exact) or
+            `"uniform"` (within `±sqrt(3 gain² / n)`).
         seed: Int or `keras.random.SeedGenerator`. As for Keras's initializers, an int
             or `None` gives the same values in each call, a generator new ones.
         input_axes: Tuple of ints, the kernel's axes whose product is the fan in.
-        output_axes: Tuple of ints, those of the fan out.
+            Defaults to `None`.
+        output_axes: Tuple of ints, those of the fan out. Defaults to `None`.
 
     Raises:
         ValueError: If an argument is not one of the above, or in the call if the
@@ -63,12 +65,12 @@ class Xavier(keras.initializers.VarianceScaling):
 
     def __init__(
         self,
-        gain=1.0,
-        distribution="normal",
-        seed=None,
-        input_axes=None,
-        output_axes=None,
-    ):
+        gain: float | str = 1.0,
+        distribution: str = "normal",
+        seed: int | keras.random.SeedGenerator | None = None,
+        input_axes: tuple[int, ...] | None = None,
+        output_axes: tuple[int, ...] | None = None,
+    ) -> None:
         if isinstance(gain, str):
             if gain not in GAINS:
                 raise ValueError(

@@ -5,14 +5,15 @@ What:    wraps a layer and masks its kernels with random zeros.
 When:    wide dense heads that overfit; recurrent layers.
 Not for: kernels of a few weights; dropping whole blocks (`StochasticDepth`).
 Source:  Wan et al., "Regularization of Neural Networks using DropConnect", ICML 2013.
-Differs: one mask a batch, biases kept, the mean kernel at inference, each unless asked
-         (paper: one mask an example, biases dropped, a Gaussian). Masks an example
-         share randomness, after "Flipout" (Wen et al., ICLR 2018), at any rate.
+Differs: by default one mask for a batch, biases kept, the mean kernel at inference (in
+         the paper a mask for each example, biases dropped, a Gaussian). The masks of
+         examples share randomness, after "Flipout" (Wen et al., ICLR 2018).
 Needs:   keras>=3.
 """
 
 import inspect
 import re
+from typing import Any
 
 import keras
 import numpy as np
@@ -29,13 +30,13 @@ class DropConnect(keras.layers.Wrapper):
     Every variable of the layer, and of layers inside it, whose name ends in "kernel" is
     masked; in `LSTM` and `GRU` the input and the recurrent kernel, with one mask for
     all steps of a sequence. Each call in training draws new masks. Regularizers and
-    constraints still see the whole kernel.
+    constraints still apply to the whole kernel.
 
     A mask for every example would be as large as the batch times the kernel. Instead,
     two antithetic masks are drawn, and each example takes each weight from one of the
-    two, as random signs of its own for the kernel's rows and columns decide: two passes
-    through the layer. The mask of an example has exactly the paper's law; what differs
-    is that a weight's fate in two examples is correlated, at rate p by
+    two, chosen by random signs of its own for the kernel's rows and columns: two passes
+    through the layer. The mask of an example has exactly the paper's distribution; what
+    differs is that the masks of a weight in two examples are correlated, at rate p by
     `(1 - min(p, 1 - p) / max(p, 1 - p)) / 2`: 0 at 0.5, 1/3 at 0.25; and that a window
     of a convolution comes from one of the two as a whole.
 
@@ -47,13 +48,16 @@ class DropConnect(keras.layers.Wrapper):
 
     Args:
         layer: `keras.layers.Layer` that owns a kernel.
-        rate: Float in `[0, 1)`, the probability that a weight is dropped.
-        per_example: Bool, whether each example of a batch gets a mask of its own.
-        drop_bias: Bool, whether biases are masked like kernels.
-        inference: `"mean"`, the kernel as it is; or `"gaussian"`, the mean of an
-            element-wise activation over a Gaussian with the mean and variance that the
-            masks give its input (32 nodes, not the paper's samples: repeatable).
-        seed: Int or `None`, for the masks.
+        rate: Float in `[0, 1)`, the probability that a weight is dropped. Defaults to
+            0.5.
+        per_example: Bool, whether each example of a batch gets its own mask. Defaults
+            to `False`.
+        drop_bias: Bool, whether biases are masked like kernels. Defaults to `False`.
+        inference: `"mean"`, the default, for the kernel as it is; or `"gaussian"`, for
+            the mean of an element-wise activation over a Gaussian with the mean and
+            variance that the masks give its input (32 nodes, not the paper's samples:
+            repeatable).
+        seed: Int, for the masks. Defaults to `None`.
         **kwargs: Keyword arguments of `keras.layers.Layer`.
 
     Call arguments:
@@ -76,14 +80,14 @@ class DropConnect(keras.layers.Wrapper):
 
     def __init__(
         self,
-        layer,
-        rate=0.5,
-        per_example=False,
-        drop_bias=False,
-        inference="mean",
-        seed=None,
-        **kwargs,
-    ):
+        layer: keras.Layer,
+        rate: float = 0.5,
+        per_example: bool = False,
+        drop_bias: bool = False,
+        inference: str = "mean",
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         kwargs.setdefault("dtype", getattr(layer, "dtype_policy", None))
         super().__init__(layer, **kwargs)
         if not 0 <= rate < 1:
@@ -116,7 +120,7 @@ class DropConnect(keras.layers.Wrapper):
         self.supports_masking = True
 
     def build(self, input_shape):
-        """Builds the layer and looks for its kernels."""
+        """Builds the layer and checks that it has a kernel."""
         super().build(input_shape)
         if not any(v.name.endswith("kernel") for v in self.layer.variables):
             raise ValueError(f"`layer` has no kernel. Received: layer={self.layer}")
@@ -232,11 +236,11 @@ class DropConnect(keras.layers.Wrapper):
         return [ops.concatenate([t(w) for w in words], -1)[..., :last] for t in tests]
 
     def compute_mask(self, inputs, previous_mask):
-        """Lets the layer decide."""
+        """The mask that the layer computes."""
         return self.layer.compute_mask(inputs, previous_mask)
 
     def compute_output_shape(self, input_shape):
-        """The shape that the layer gives."""
+        """The output shape of the layer."""
         return self.layer.compute_output_shape(input_shape)
 
     def get_config(self):
@@ -246,5 +250,5 @@ class DropConnect(keras.layers.Wrapper):
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
-        """Leaves the config whole."""
+        """Creates the layer, without changing the config."""
         return super().from_config(dict(config), custom_objects)

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""LDAProjection: the few directions that tell the classes apart best.
+"""LDAProjection: the few directions that separate the classes best.
 
-What:    an input layer that projects onto at most `classes - 1` directions; it learns
-         them from `adapt(x, y)`, in one pass over arrays or a stream.
-When:    labelled features, from a frozen backbone say, shall fit few dimensions.
+What:    an input layer that projects onto at most `classes - 1` directions; `adapt(x,
+         y)` computes them, in one pass over arrays or a stream.
+When:    labelled features, for example of a frozen backbone, in few dimensions.
 Not for: plain standardisation (`keras.layers.Normalization`); classes that differ in
-         spread and not in mean; large images (features² entries while adapting).
+         variance and not in mean; large images (features² entries while adapting).
 Source:  Rao, "The Utilization of Multiple Measurements in Problems of Biological
          Classification", JRSS B 1948. One pass by Chan, Golub and LeVeque, "Algorithms
          for Computing the Sample Variance", The American Statistician 1983.
@@ -15,6 +15,7 @@ Needs:   keras>=3.12.
 """
 
 import math
+from typing import Any
 
 import keras
 import numpy as np
@@ -27,21 +28,22 @@ TOLERANCE = 1e-10  # the share of a feature's variance that counts as none
 class LDAProjection(keras.layers.Layer):
     """Computes `(x - mean) @ W`, W the solutions of `S_between w = μ S_within w`.
 
-    Features are all axes but the batch, flattened. Directions come by falling μ, scaled
-    to variance 1 within classes (that of `n`) as in scikit-learn's
+    Features are all axes but the batch, flattened. Directions are in decreasing order
+    of μ, scaled to variance 1 within classes (with `n`) as in scikit-learn's
     `LinearDiscriminantAnalysis(solver="eigen")`, each with the sign that makes its
     largest entry positive.
 
     Use it like `Normalization`: `adapt` to the training data alone, then build the
-    model. Adapted again with as many components, it changes the models that hold it.
+    model. Adapting it again, with as many components, changes models that contain it.
     Sums are in float64, in memory that does not grow with the number of examples; the
     output is computed in float32 at least and then cast, under any dtype policy.
 
     Args:
-        n_components: Positive int, at most `classes - 1`, or `None` for that many.
+        n_components: Positive int, at most `classes - 1`. Defaults to `None`, which is
+            as many as possible.
         shrinkage: Float from 0 to 1, how far the scatter within classes, of features
-            standardised to variance 1, is drawn to a multiple of the identity. Needed
-            where examples are fewer than features.
+            standardised to variance 1, is shrunk towards a multiple of the identity.
+            Needed if there are fewer examples than features. Defaults to 0.
         **kwargs: Keyword arguments of `keras.layers.Layer`.
 
     Call arguments:
@@ -52,7 +54,7 @@ class LDAProjection(keras.layers.Layer):
 
     Raises:
         ValueError: If an argument is not one of the above; if the layer is used before
-            `adapt`, or what that is given will not do (see there).
+            `adapt`, or `adapt` gets unsuitable data (see there).
 
     Example:
     >>> rng = np.random.default_rng(0)
@@ -64,7 +66,9 @@ class LDAProjection(keras.layers.Layer):
     (100, 2)
     """
 
-    def __init__(self, n_components=None, shrinkage=0.0, **kwargs):
+    def __init__(
+        self, n_components: int | None = None, shrinkage: float = 0.0, **kwargs: Any
+    ) -> None:
         # Inputs must not be rounded to float16 before their mean is taken off.
         super().__init__(autocast=False, **kwargs)
         if n_components is not None and (
@@ -80,10 +84,10 @@ class LDAProjection(keras.layers.Layer):
             )
         self.n_components = n_components
         self.shrinkage = shrinkage
-        self.kept = None  # The number of components, which only the data may tell.
+        self.kept = None  # The number of components, which may depend on the data.
 
-    def adapt(self, x, y=None):
-        """Takes the mean and the directions from labelled data.
+    def adapt(self, x: Any, y: Any = None) -> None:
+        """Computes the mean and the directions from labelled data.
 
         Args:
             x: Array or tensor `(examples, ...)`, or batches `(x, y)` of such: a
@@ -92,8 +96,8 @@ class LDAProjection(keras.layers.Layer):
 
         Raises:
             ValueError: If there are not more classes than components, or they differ in
-                a direction in which none varies; if examples hold NaN or infinity, are
-                of unlike shapes, lack labels or do not fit the built layer.
+                a direction in which none varies; if examples hold NaN or infinity, have
+                different shapes, lack labels or do not fit the built layer.
         """
         shape, counts, means, scatter = _moments(x if y is None else [(x, y)])
         shares = counts / counts.sum()
@@ -139,18 +143,18 @@ class LDAProjection(keras.layers.Layer):
         none = values < TOLERANCE
         if ((root @ vectors[:, none]) ** 2).sum() > TOLERANCE:
             raise ValueError(
-                "Classes differ in directions in which none of them varies: more "
-                f"examples or shrinkage is needed. Received: shrinkage={self.shrinkage}"
+                "Classes differ in directions in which none of them varies: use more "
+                f"examples or more shrinkage. Received: shrinkage={self.shrinkage}"
             )
         white = vectors[:, ~none] / np.sqrt(values[~none])
         _, _, rotation = np.linalg.svd(root @ white, full_matrices=False)
         return white @ rotation.T / scale[:, None]
 
     def build(self, input_shape):
-        """Makes the weights that `adapt` or a file fills."""
+        """Creates the weights, which `adapt` or a file fills."""
         if self.kept is None:
             raise ValueError(
-                "The layer must learn from data before it is used: call `adapt(data)`. "
+                "The layer must be adapted before it is used: call `adapt(x, y)`. "
                 f"Received: input_shape={tuple(input_shape)}"
             )
         features = math.prod(input_shape[1:])

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Maxout: a unit that answers with the largest of several linear functions.
+"""Maxout: a unit that returns the largest of several linear functions.
 
 What:    a dense layer whose nonlinearity, convex and piecewise linear, is learned.
-When:    together with dropout, where its averaging is nearly exact; where ReLU units
-         die, since one of the pieces always has a gradient.
+When:    together with dropout, whose averaging is then nearly exact; if ReLU units die,
+         since one of the pieces always has a gradient.
 Not for: tight parameter budgets: `pieces` times the weights of `Dense`.
 Source:  Goodfellow et al., "Maxout Networks", ICML 2013.
 Needs:   keras>=3.
 """
+
+from typing import Any
 
 import keras
 from keras import ops
@@ -17,16 +19,16 @@ from keras import ops
 class Maxout(keras.layers.Layer):
     """Computes `max(x @ W_1 + b_1, …, x @ W_k + b_k)` for k pieces.
 
-    The pieces lie side by side in one kernel, so that one matrix product serves them
+    The pieces are side by side in one kernel, so that one matrix product computes them
     all and a constraint on its columns (`MaxNorm(axis=0)`, as in the paper) means
-    what it means for `Dense`. Each piece starts as a `Dense(units)` of its own: its
-    initializer sees `(inputs, units)`, and an integer seed gives every piece other
-    values. A ReLU is the case of two pieces, one of them 0.
+    what it means for `Dense`. Each piece is initialized like a `Dense(units)`: its
+    initializer gets the shape `(inputs, units)`, and an integer seed gives every piece
+    different values. A ReLU is the case of two pieces, one of them 0.
 
     Args:
         units: Positive int, the number of outputs.
         pieces: Positive int, the number of linear functions of each output. 1 is a
-            linear layer.
+            linear layer. Defaults to 2.
         use_bias: Bool, whether each piece has a bias.
         kernel_initializer: Initializer of each piece's kernel.
         bias_initializer: Initializer of each piece's bias.
@@ -59,18 +61,18 @@ class Maxout(keras.layers.Layer):
 
     def __init__(
         self,
-        units,
-        pieces=2,
-        use_bias=True,
-        kernel_initializer="glorot_uniform",
-        bias_initializer="zeros",
-        kernel_regularizer=None,
-        bias_regularizer=None,
-        activity_regularizer=None,
-        kernel_constraint=None,
-        bias_constraint=None,
-        **kwargs,
-    ):
+        units: int,
+        pieces: int = 2,
+        use_bias: bool = True,
+        kernel_initializer: str | dict | keras.Initializer = "glorot_uniform",
+        bias_initializer: str | dict | keras.Initializer = "zeros",
+        kernel_regularizer: str | dict | keras.Regularizer | None = None,
+        bias_regularizer: str | dict | keras.Regularizer | None = None,
+        activity_regularizer: str | dict | keras.Regularizer | None = None,
+        kernel_constraint: str | dict | keras.constraints.Constraint | None = None,
+        bias_constraint: str | dict | keras.constraints.Constraint | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
         for name, value in {"units": units, "pieces": pieces}.items():
             if not isinstance(value, int) or value < 1:
@@ -90,7 +92,7 @@ class Maxout(keras.layers.Layer):
         self.supports_masking = True
 
     def build(self, input_shape):
-        """Makes the kernel and the bias."""
+        """Creates the kernel and the bias."""
         inputs = input_shape[-1]
         self.kernel = self.add_weight(
             name="kernel",

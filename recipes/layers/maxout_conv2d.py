@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""MaxoutConv2D: a convolution that answers with the largest of several filters.
+"""MaxoutConv2D: a convolution that returns the largest of several filters.
 
 What:    a 2D convolution whose nonlinearity, convex and piecewise linear, is learned.
-When:    together with dropout, where its averaging is nearly exact; where ReLU units
-         die, since one of the pieces always has a gradient.
+When:    together with dropout, whose averaging is then nearly exact; if ReLU units die,
+         since one of the pieces always has a gradient.
 Not for: tight parameter budgets: `pieces` times the weights of `Conv2D`.
 Source:  Goodfellow et al., "Maxout Networks", ICML 2013.
 Needs:   keras>=3.
 """
+
+from typing import Any
 
 import keras
 from keras import ops
@@ -17,17 +19,17 @@ from keras import ops
 class MaxoutConv2D(keras.layers.Layer):
     """Computes `max(conv(x, W_1) + b_1, …, conv(x, W_k) + b_k)` for k pieces.
 
-    The pieces lie side by side in one kernel, so that one convolution serves them
+    The pieces are side by side in one kernel, so that one convolution computes them
     all and a constraint on its filters (`MaxNorm(axis=[0, 1, 2])`) means what it
-    means for `Conv2D`. Each piece starts as a `Conv2D(filters)` of its own: its
-    initializer sees that many filters, and an integer seed gives every piece other
+    means for `Conv2D`. Each piece is initialized like a `Conv2D(filters)`: its
+    initializer gets that many filters, and an integer seed gives every piece different
     values.
 
     Args:
         filters: Positive int, the number of output channels.
         kernel_size: Int or 2 ints, the height and width of the window.
         pieces: Positive int, the number of filters of each output channel. 1 is a
-            linear layer.
+            linear layer. Defaults to 2.
         strides: Int or 2 ints, the window's steps.
         padding: `"valid"` or `"same"`.
         data_format: `"channels_last"`, `"channels_first"` or `None`, Keras's setting.
@@ -65,23 +67,23 @@ class MaxoutConv2D(keras.layers.Layer):
 
     def __init__(
         self,
-        filters,
-        kernel_size,
-        pieces=2,
-        strides=1,
-        padding="valid",
-        data_format=None,
-        dilation_rate=1,
-        use_bias=True,
-        kernel_initializer="glorot_uniform",
-        bias_initializer="zeros",
-        kernel_regularizer=None,
-        bias_regularizer=None,
-        activity_regularizer=None,
-        kernel_constraint=None,
-        bias_constraint=None,
-        **kwargs,
-    ):
+        filters: int,
+        kernel_size: int | tuple[int, int],
+        pieces: int = 2,
+        strides: int | tuple[int, int] = 1,
+        padding: str = "valid",
+        data_format: str | None = None,
+        dilation_rate: int | tuple[int, int] = 1,
+        use_bias: bool = True,
+        kernel_initializer: str | dict | keras.Initializer = "glorot_uniform",
+        bias_initializer: str | dict | keras.Initializer = "zeros",
+        kernel_regularizer: str | dict | keras.Regularizer | None = None,
+        bias_regularizer: str | dict | keras.Regularizer | None = None,
+        activity_regularizer: str | dict | keras.Regularizer | None = None,
+        kernel_constraint: str | dict | keras.constraints.Constraint | None = None,
+        bias_constraint: str | dict | keras.constraints.Constraint | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
         for name, value in {"filters": filters, "pieces": pieces}.items():
             if not isinstance(value, int) or value < 1:
@@ -107,7 +109,7 @@ class MaxoutConv2D(keras.layers.Layer):
         self.dilation_rate = _pair("dilation_rate", dilation_rate)
         if max(self.strides) > 1 and max(self.dilation_rate) > 1:
             raise ValueError(
-                "`strides` above 1 exclude a `dilation_rate` above 1. "
+                "`strides` and `dilation_rate` must not both be above 1. "
                 f"Received: strides={strides}, dilation_rate={dilation_rate}"
             )
         self.use_bias = use_bias
@@ -121,7 +123,7 @@ class MaxoutConv2D(keras.layers.Layer):
         self.input_spec = keras.layers.InputSpec(ndim=4)
 
     def build(self, input_shape):
-        """Makes the kernel and the bias."""
+        """Creates the kernel and the bias."""
         self.compute_output_shape(input_shape)  # Refuses inputs that are too small.
         channels = input_shape[self.channel_axis]
         self.kernel = self.add_weight(

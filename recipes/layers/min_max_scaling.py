@@ -1,17 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""MinMaxScaling: bring each feature into one interval, by its least and largest value.
+"""MinMaxScaling: scale each feature to one interval, by its minimum and maximum.
 
 What:    an input layer that maps each feature's range linearly to `feature_range`.
-         It learns the ranges from `adapt(data)`, in one pass over an array or a stream.
-When:    features are bounded and of unlike units, or zeros must stay at one end.
-Not for: features with outliers, which squeeze all else (`keras.layers.Normalization`);
+         `adapt(data)` computes the ranges, in one pass over an array or a stream.
+When:    features are bounded and have different units, or zeros must stay at one end.
+Not for: features with outliers, which compress the rest (`keras.layers.Normalization`);
          images whose range is known (`keras.layers.Rescaling`).
 Source:  scikit-learn's `MinMaxScaler`.
-Differs: from there: a feature that was constant becomes the lower end, whatever comes.
+Differs: a feature that was constant always becomes the lower end.
 Needs:   keras>=3.12.
 """
 
 import math
+from typing import Any
 
 import keras
 import numpy as np
@@ -26,15 +27,15 @@ class MinMaxScaling(keras.layers.Layer):
     `adapt` saw land outside `[low, high]`; nothing is clipped.
 
     Use it like `Normalization`: `adapt` to the training data alone, then build the
-    model. Adapted again, it changes the models that hold it.
+    model. Adapting it again changes models that contain it.
     The output is computed in float32 at least and then cast, under any dtype policy.
 
     Args:
-        axis: Int or tuple of ints, the axes whose every index has a range of its own,
-            as in `Normalization`: -1 for each feature or channel. `None` for one range
-            in all. Never the batch.
-        feature_range: Two floats, `low` and above it `high`: where the least and the
-            largest value land. Defaults to `(0.0, 1.0)`.
+        axis: Int or tuple of ints, the axes along which every index has its own range,
+            as in `Normalization`: -1, the default, for each feature or channel. `None`
+            for one range for everything. Never the batch axis.
+        feature_range: Two floats, `low` and `high`, to which minimum and maximum are
+            mapped. Defaults to `(0.0, 1.0)`.
         **kwargs: Keyword arguments of `keras.layers.Layer`.
 
     Call arguments:
@@ -45,26 +46,31 @@ class MinMaxScaling(keras.layers.Layer):
 
     Raises:
         ValueError: If `feature_range` is not two finite numbers in order, if the layer
-            is used before `adapt`, or what that is given will not do (see there).
+            is used before `adapt`, or `adapt` gets unsuitable data (see there).
 
     Example:
     >>> x = np.array([[0.0, 10.0], [4.0, 30.0], [1.0, 50.0]])
     >>> train, test = x[:2], x[2:]
     >>> layer = MinMaxScaling()
-    >>> layer.adapt(train)  # Not to x: a test set teaches nothing, not even its range.
+    >>> layer.adapt(train)  # Not to x: nothing may be learned from test data.
     >>> keras.ops.convert_to_numpy(layer(test)).tolist()
     [[0.25, 2.0]]
     """
 
-    def __init__(self, axis=-1, feature_range=(0.0, 1.0), **kwargs):
+    def __init__(
+        self,
+        axis: int | tuple[int, ...] | None = -1,
+        feature_range: tuple[float, float] = (0.0, 1.0),
+        **kwargs: Any,
+    ) -> None:
         # Inputs must not be rounded to float16 before their minimum is taken off.
         super().__init__(autocast=False, **kwargs)
         axes = [] if axis is None else axis
         axes = tuple(axes) if isinstance(axes, list | tuple) else (axes,)
         if not all(type(each) is int and each != 0 for each in axes):
             raise ValueError(
-                "`axis` must be an int, a tuple of ints or None, and leave out the "
-                f"batch. Received: axis={axis}"
+                "`axis` must be an int, a tuple of ints or None, without the batch "
+                f"axis. Received: axis={axis}"
             )
         if (
             not isinstance(feature_range, list | tuple)
@@ -80,8 +86,8 @@ class MinMaxScaling(keras.layers.Layer):
         self.adapted = False
         self._axes = axes
 
-    def adapt(self, data):
-        """Takes the least and the largest values from data.
+    def adapt(self, data: Any) -> None:
+        """Computes the minima and maxima from data.
 
         Args:
             data: Array or tensor `(examples, ...)`, or batches of such: a
@@ -101,8 +107,8 @@ class MinMaxScaling(keras.layers.Layer):
             shape = shape or self._ranged(x.shape)
             if self._ranged(x.shape) != shape:
                 raise ValueError(
-                    "`adapt` needs examples of one shape, along `axis` at least, "
-                    f"before and now: {shape}. Received: a batch of shape {x.shape}"
+                    "`adapt` needs examples of one shape, at least along `axis`: here "
+                    f"{shape}. Received: a batch of shape {x.shape}"
                 )
             if not x.size:
                 continue
@@ -137,10 +143,10 @@ class MinMaxScaling(keras.layers.Layer):
         return tuple(size if i in axes else None for i, size in enumerate(shape))
 
     def build(self, input_shape):
-        """Makes the weights that `adapt` or a file fills."""
+        """Creates the weights, which `adapt` or a file fills."""
         if not self.adapted:
             raise ValueError(
-                "The layer must learn from data before it is used: call `adapt(data)`. "
+                "The layer must be adapted before it is used: call `adapt(data)`. "
                 f"Received: input_shape={tuple(input_shape)}"
             )
         shape = self._ranged(input_shape)

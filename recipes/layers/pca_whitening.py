@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """PCAWhitening: rotate inputs to their principal axes and give each variance 1.
 
-What:    an input layer that decorrelates; its mean and axes come from `adapt(data)`, in
+What:    an input layer that decorrelates; `adapt(data)` computes its mean and axes, in
          one pass over an array or a stream.
-When:    features are correlated and of uneven spread; also to keep fewer of them.
+When:    features are correlated and have unequal variances; also to keep fewer of them.
 Not for: plain standardisation (`keras.layers.Normalization`); large images, whose
          kernel has features² entries; data whose small components are only noise,
-         which it enlarges (keep fewer, or raise `epsilon`).
+         which would be amplified (keep fewer, or raise `epsilon`).
 Source:  Kessy, Lewin and Strimmer, "Optimal Whitening and Decorrelation", The American
          Statistician 2018. One pass by Chan, Golub and LeVeque, "Algorithms for
          Computing the Sample Variance", The American Statistician 1983.
@@ -14,6 +14,7 @@ Needs:   keras>=3.12.
 """
 
 import math
+from typing import Any
 
 import keras
 import numpy as np
@@ -24,20 +25,21 @@ from keras import ops
 class PCAWhitening(keras.layers.Layer):
     """Computes `(x - mean) @ V / sqrt(λ + epsilon)`, λ and V those of the covariance.
 
-    Features are all axes but the batch, flattened. Components come by falling
-    variance λ (that of `n - 1`), each with the sign that makes its largest entry
-    positive, as in scikit-learn's `PCA(whiten=True)`.
+    Features are all axes but the batch, flattened. Components are in
+    decreasing order of variance λ (with `n - 1`), each with the sign that makes its
+    largest entry positive, as in scikit-learn's `PCA(whiten=True)`.
 
     Use it like `Normalization`: `adapt` to the training data alone, then build the
-    model. Adapted again with as many components, it changes the models that hold it.
+    model. Adapting it again, with as many components, changes models that contain it.
     Sums are in float64, in memory that does not grow with the number of examples; the
     output is computed in float32 at least and then cast, under any dtype policy.
 
     Args:
         n_components: How many to keep: a positive int, a float between 0 and 1 for the
-            fewest that hold this fraction of the variance, or `None` for all.
+            fewest that hold this fraction of the variance, or `None`, the default, for
+            all.
         epsilon: Positive float, added to λ. Directions with less variance than this
-            are damped instead of enlarged.
+            are damped instead of amplified. Defaults to 1e-6.
         **kwargs: Keyword arguments of `keras.layers.Layer`.
 
     Call arguments:
@@ -48,14 +50,14 @@ class PCAWhitening(keras.layers.Layer):
 
     Raises:
         ValueError: If an argument is not one of the above; if the layer is used before
-            `adapt`, or what that is given will not do (see there).
+            `adapt`, or `adapt` gets unsuitable data (see there).
 
     Example:
     >>> rng = np.random.default_rng(0)
     >>> x = rng.normal(size=(500, 6)) @ rng.normal(size=(6, 6))
     >>> train, test = x[:400], x[400:]
     >>> layer = PCAWhitening(n_components=3)
-    >>> layer.adapt(train)  # Not to x: a test set teaches nothing, its mean neither.
+    >>> layer.adapt(train)  # Not to x: nothing may be learned from test data.
     >>> white = keras.ops.convert_to_numpy(layer(train))
     >>> bool(np.allclose(np.cov(white.T), np.eye(3), atol=1e-4))
     True
@@ -63,7 +65,12 @@ class PCAWhitening(keras.layers.Layer):
     (100, 3)
     """
 
-    def __init__(self, n_components=None, epsilon=1e-6, **kwargs):
+    def __init__(
+        self,
+        n_components: int | float | None = None,
+        epsilon: float = 1e-6,
+        **kwargs: Any,
+    ) -> None:
         # Inputs must not be rounded to float16 before their mean is taken off.
         super().__init__(autocast=False, **kwargs)
         if not (
@@ -79,10 +86,10 @@ class PCAWhitening(keras.layers.Layer):
             raise ValueError(f"`epsilon` must be positive. Received: epsilon={epsilon}")
         self.n_components = n_components
         self.epsilon = epsilon
-        self.kept = None  # The number of components, which only the data may tell.
+        self.kept = None  # The number of components, which may depend on the data.
 
-    def adapt(self, data):
-        """Takes the mean and the components from data.
+    def adapt(self, data: Any) -> None:
+        """Computes the mean and the components from data.
 
         Args:
             data: Array or tensor `(examples, ...)`, or batches of such: a
@@ -123,10 +130,10 @@ class PCAWhitening(keras.layers.Layer):
         self.bias.assign((ops.convert_to_numpy(self.mean) - mean) @ kernel)
 
     def build(self, input_shape):
-        """Makes the weights that `adapt` or a file fills."""
+        """Creates the weights, which `adapt` or a file fills."""
         if self.kept is None:
             raise ValueError(
-                "The layer must learn from data before it is used: call `adapt(data)`. "
+                "The layer must be adapted before it is used: call `adapt(data)`. "
                 f"Received: input_shape={tuple(input_shape)}"
             )
         features = math.prod(input_shape[1:])

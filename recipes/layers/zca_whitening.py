@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ZCAWhitening: the whitening that changes inputs least.
+"""ZCAWhitening: the whitening that changes inputs the least.
 
 What:    an input layer that decorrelates and gives each variance 1, by a symmetric
-         matrix: images stay images. It learns from `adapt(data)`, in one pass.
-When:    small images or patches, before layers that need pixels in their places.
+         matrix: images stay images. `adapt(data)` computes it, in one pass.
+When:    small images or patches, before layers that need the pixels in place.
 Not for: plain standardisation (`keras.layers.Normalization`); fewer features
          (`PCAWhitening`); large images, whose kernel has features² entries.
 Source:  Bell and Sejnowski, "The 'Independent Components' of Natural Scenes are Edge
@@ -14,6 +14,7 @@ Needs:   keras>=3.12.
 """
 
 import math
+from typing import Any
 
 import keras
 import numpy as np
@@ -29,17 +30,17 @@ class ZCAWhitening(keras.layers.Layer):
     output nearest to the centred input, in squared distance.
 
     Use it like `Normalization`: `adapt` to the training data alone, then build the
-    model. Adapted again, it changes the models that hold it.
+    model. Adapting it again changes models that contain it.
     Sums are in float64, in memory that does not grow with the number of examples; the
     output is computed in float32 at least and then cast, under any dtype policy.
 
     Args:
         n_components: How many directions to keep, those of most variance: a positive
             int, a float between 0 and 1 for the fewest that hold this fraction of the
-            variance, or `None` for all. The others become 0.
+            variance, or `None`, the default, for all. The others become 0.
         epsilon: Positive float, added to λ. Directions with less variance than this
-            are damped instead of enlarged. Pixels between 0 and 1 often want 0.01 or
-            more, lest noise take over.
+            are damped instead of amplified. Pixels between 0 and 1 often need 0.01 or
+            more, so that noise does not dominate. Defaults to 1e-6.
         **kwargs: Keyword arguments of `keras.layers.Layer`.
 
     Call arguments:
@@ -50,14 +51,14 @@ class ZCAWhitening(keras.layers.Layer):
 
     Raises:
         ValueError: If an argument is not one of the above; if the layer is used before
-            `adapt`, or what that is given will not do (see there).
+            `adapt`, or `adapt` gets unsuitable data (see there).
 
     Example:
     >>> rng = np.random.default_rng(0)
     >>> images = rng.normal(size=(500, 2, 3)) + rng.normal(size=(500, 1, 1))
     >>> train, test = images[:400], images[400:]
     >>> layer = ZCAWhitening()
-    >>> layer.adapt(train)  # Not to all: a test set teaches nothing, its mean neither.
+    >>> layer.adapt(train)  # Not to all: nothing may be learned from test data.
     >>> white = keras.ops.convert_to_numpy(layer(train)).reshape(400, 6)
     >>> bool(np.allclose(np.cov(white.T), np.eye(6), atol=1e-4))
     True
@@ -65,7 +66,12 @@ class ZCAWhitening(keras.layers.Layer):
     (100, 2, 3)
     """
 
-    def __init__(self, n_components=None, epsilon=1e-6, **kwargs):
+    def __init__(
+        self,
+        n_components: int | float | None = None,
+        epsilon: float = 1e-6,
+        **kwargs: Any,
+    ) -> None:
         # Inputs must not be rounded to float16 before their mean is taken off.
         super().__init__(autocast=False, **kwargs)
         if not (
@@ -83,8 +89,8 @@ class ZCAWhitening(keras.layers.Layer):
         self.epsilon = epsilon
         self.adapted = False
 
-    def adapt(self, data):
-        """Takes the mean and the directions from data.
+    def adapt(self, data: Any) -> None:
+        """Computes the mean and the directions from data.
 
         Args:
             data: Array or tensor `(examples, ...)`, or batches of such: a
@@ -123,10 +129,10 @@ class ZCAWhitening(keras.layers.Layer):
         self.bias.assign((ops.convert_to_numpy(self.mean) - mean) @ kernel)
 
     def build(self, input_shape):
-        """Makes the weights that `adapt` or a file fills."""
+        """Creates the weights, which `adapt` or a file fills."""
         if not self.adapted:
             raise ValueError(
-                "The layer must learn from data before it is used: call `adapt(data)`. "
+                "The layer must be adapted before it is used: call `adapt(data)`. "
                 f"Received: input_shape={tuple(input_shape)}"
             )
         features = math.prod(input_shape[1:])

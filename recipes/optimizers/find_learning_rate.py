@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """find_learning_rate: the learning rate, from one short run in which it rises.
 
-What:    trains a compiled model while the rate grows from tiny to absurd, sets all
-         back as it was, and reads good rates off the curve of the loss.
+What:    trains a compiled model while the learning rate grows from tiny to far too
+         large, restores everything, and suggests rates from the curve of the loss.
 When:    a new model, data set or batch size; before a search over rates, to centre it.
-Not for: the last half point: a rate that suits the first hundred steps need not suit a
-         whole training. Models that `fit` trains in ways of its own.
+Not for: the last half a per cent: a rate that suits the first hundred steps need not
+         suit a whole training. Models with a `fit` of their own.
 Source:  Smith, "Cyclical Learning Rates for Training Neural Networks", WACV 2017 (the
          range test); fastai's finder (the ramp, the steepest slope, the valley).
 Differs: the loss of each batch is smoothed from both sides, over the same part of a
@@ -20,37 +20,47 @@ import gc
 import itertools
 import math
 import random
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
 WIDTH = 0.15  # of the smoothing, as a standard deviation in decades of the rate
-WORSE = 4  # times the best loss so far: it has diverged
+WORSE = 4  # times the best loss so far: the run has diverged
 LATEST = 5  # batches, whose mean loss is compared with the best such mean
 LEAST = 10  # steps
 
 
 def find_learning_rate(
-    model, data, start_lr=1e-6, end_lr=10.0, steps=100, batch_size=32, seed=0, verbose=1
-):
+    model: keras.Model,
+    data: Any,
+    start_lr: float = 1e-6,
+    end_lr: float = 10.0,
+    steps: int = 100,
+    batch_size: int = 32,
+    seed: int = 0,
+    verbose: int = 1,
+) -> "_Found":
     """Suggests learning rates for a compiled model, which it leaves as it was.
 
-    Each of `steps` batches is trained on by `model.train_on_batch`, at a rate that
-    grows by the same factor from one to the next. It ends early where the loss is not
-    finite, or its mean over five batches above where it began and four times the best.
+    Each of `steps` batches is trained on by `model.train_on_batch`, at a learning rate
+    that grows by the same factor from one to the next. The run ends early if the loss
+    is not finite, or if its mean over five batches is above its start and above four
+    times the best.
 
     Afterwards the weights, BatchNormalization's statistics, the optimizer's state,
     the metrics, each `keras.random.SeedGenerator` in the process, and the states of
     Python's `random`, of `numpy.random` and of torch are what they were, bit for bit,
-    also after an error or Ctrl-C. So is the compiled training step: the run traces
-    one of its own. `fit` then gives what it would have given without. Only the
+    even after an error or Ctrl-C. So is the compiled training step: the run traces
+    one of its own. `fit` then gives the same result as without this run. Only the
     optimizer is built, if it was not.
 
-    - An optimizer with a `LearningRateSchedule` follows the ramp instead; what is
-      found is the rate to start the schedule from.
-    - With layer-wise rates the ratios are kept: the rate is the one that is scaled.
-    - With gradient accumulation, give as many more `steps`.
+    - An optimizer with a `LearningRateSchedule` follows the ramp instead; the result
+      is the rate at which to start the schedule.
+    - With layer-wise learning rates the ratios are kept: the result is the rate that
+      is scaled.
+    - With gradient accumulation, multiply `steps` by the number of accumulated steps.
 
     Args:
         model: A built and compiled `keras.Model`.
@@ -58,20 +68,20 @@ def find_learning_rate(
 
             - A tuple of arrays, or of dicts or lists of arrays: `(x, y)` or
               `(x, y, sample_weight)`. Batches are drawn from it in random order.
-            - A `PyDataset`. Its batches are read in order, from a shallow copy that
-              is not told of epochs.
-            - An iterable of batches that can be gone over again, such as a list,
-              `tf.data.Dataset` or `DataLoader`. It is asked for a new iterator. What
-              it keeps for itself moves on as with each pass: a `tf.data` set that
+            - A `PyDataset`. Its batches are read in order, from a shallow copy whose
+              epoch methods are not called.
+            - An iterable of batches that can be iterated over more than once, such as
+              a list, `tf.data.Dataset` or `DataLoader`. A new iterator is made. Its
+              own state advances as with each pass: that of a `tf.data` set that
               reshuffles, or a loader's own generator.
 
-            What is too short is gone over again.
-        start_lr: Float above 0, the learning rate of the first step.
-        end_lr: Float above `start_lr`, the learning rate of the last step.
-        steps: Int, at least 10.
-        batch_size: Examples in a batch, for arrays.
-        seed: Of the order of arrays.
-        verbose: 1 shows a progress bar, 0 nothing.
+            Data that are too short are repeated.
+        start_lr: Float above 0, the learning rate of the first step. Defaults to 1e-6.
+        end_lr: Float above `start_lr`, that of the last step. Defaults to 10.
+        steps: Int, at least 10, the number of batches. Defaults to 100.
+        batch_size: Int, the examples in a batch, for arrays. Defaults to 32.
+        seed: Int, the seed of the order of arrays. Defaults to 0.
+        verbose: 1, the default, shows a progress bar, 0 nothing.
 
     Returns:
         An object with
@@ -79,19 +89,19 @@ def find_learning_rate(
         - `learning_rates`, `losses`: Arrays `(steps,)` of what was run, up to the last
           finite loss.
         - `smoothed`: The losses, smoothed.
-        - `steepest`: The rate at which the smoothed loss falls fastest, before its
-          minimum. `None` if it never falls.
+        - `steepest`: The learning rate at which the smoothed loss falls fastest, before
+          its minimum. `None` if it never falls.
         - `valley`: The middle of the longest fall of the smoothed loss. `None` if it
           never falls.
-        - `diverged`: The rate at which the loss blew up, or `None`.
+        - `diverged`: The learning rate at which the loss diverged, or `None`.
         - `tenth`: A tenth of `diverged`, or `None`.
         - `plot(path=None)`: Draws the curve and the suggestions; returns a matplotlib
-          `Figure`, and saves it if there is a path.
+          `Figure`, and saves it if a path is given.
 
     Raises:
         ValueError: If an argument is out of range, the model is not built or not
-            compiled, its optimizer has no single rate, the data are empty or can be
-            gone over only once, or the loss blows up at once.
+            compiled, its optimizer has no single learning rate, the data are empty or
+            can be iterated over only once, or the loss diverges at once.
 
     Example:
     >>> rng = np.random.default_rng(0)
@@ -127,7 +137,7 @@ def find_learning_rate(
         )
     if hasattr(data, "__next__"):
         raise ValueError(
-            "`data` can be gone over only once: make it a list. "
+            "`data` can be iterated over only once: make it a list. "
             f"Received: data={data!r:.80}"
         )
     ratio = (end_lr / start_lr) ** (1 / (steps - 1))
@@ -156,14 +166,14 @@ def find_learning_rate(
                 break
     if diverged and step <= LEAST:
         raise ValueError(
-            f"The loss blew up after {step} steps, too soon to read a rate off. "
-            f"Begin lower, or look for NaN in the data. Received: start_lr={start_lr}"
+            f"The loss diverged after {step} steps, too early to suggest a rate. Start "
+            f"lower, or check the data for NaN. Received: start_lr={start_lr}"
         )
     return _Found(np.array(rates), np.array(losses), diverged, ratio)
 
 
 class _Found:
-    """The curve of a run, and the rates that it suggests."""
+    """The curve of a run, and the learning rates that it suggests."""
 
     def __init__(self, rates, losses, diverged, ratio):
         self.learning_rates, self.losses, self.diverged = rates, losses, diverged
@@ -179,37 +189,29 @@ class _Found:
             self.valley = float(np.sqrt(rates[first] * rates[last]))
 
     def __repr__(self):
-        names = ("steepest", "valley", "tenth", "diverged")
-        values = [getattr(self, name) for name in names]
-        shown = ["None" if value is None else f"{value:.2g}" for value in values]
-        return ", ".join(f"{n}={v}" for n, v in zip(names, shown, strict=True))
+        told = {n: vars(self)[n] for n in ("steepest", "valley", "tenth", "diverged")}
+        return ", ".join(f"{n}={v and format(v, '.2g')}" for n, v in told.items())
 
     def plot(self, path=None):
-        """Draws the curve and the suggestions; saves the picture if there is a path."""
+        """Draws the curve and the suggestions; saves the picture if a path is given."""
         from matplotlib.figure import Figure
 
         figure = Figure(figsize=(7, 4), layout="constrained")
         axes = figure.subplots()
-        axes.plot(
-            self.learning_rates, self.losses, ".", color="0.7", label="loss of a batch"
-        )
-        axes.plot(self.learning_rates, self.smoothed, color="black", label="smoothed")
+        rates = self.learning_rates
+        axes.plot(rates, self.losses, ".", color="0.7", label="loss of a batch")
+        axes.plot(rates, self.smoothed, color="black", label="smoothed")
         for name, colour, style in (
             ("valley", "#009e73", "--"),
             ("steepest", "#0072b2", "-"),
             ("tenth", "#d55e00", "-."),
         ):
             if (rate := getattr(self, name)) is not None:
-                label = f"{name}: {rate:.2g}"
-                axes.axvline(rate, color=colour, linestyle=style, label=label)
+                axes.axvline(rate, color=colour, ls=style, label=f"{name}: {rate:.2g}")
         low, high = self.smoothed.min(), self.smoothed[:LEAST].max()
         margin = (high - low) / 4 or 1.0
-        axes.set(
-            xscale="log",
-            xlabel="learning rate",
-            ylabel="loss",
-            ylim=(low - margin, high + margin),
-        )
+        axes.set(xscale="log", xlabel="learning rate", ylabel="loss")
+        axes.set_ylim(low - margin, high + margin)
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False)
         if path is not None:
@@ -324,13 +326,13 @@ def _ramp(optimizer, start, ratio):
 
 @contextlib.contextmanager
 def _left_as_it_was(model):
-    """Sets back all that training changes, whatever happens."""
+    """Restores everything that training changes, whatever happens."""
     optimizer, own = model.optimizer, vars(model)
     if not optimizer.built:
         optimizer.build(model.trainable_variables)
     names = ("train_step", "train_function", "_jax_state", "_jax_state_synced")
     attributes = {name: own[name] for name in names if name in own}
-    # Where these are not built, `fit` looks at a batch and draws random numbers.
+    # If these are not built, `fit` reads a batch and draws random numbers.
     compiled = [model._compile_metrics, model._compile_loss]
     unbuilt = [part for part in compiled if part is not None and not part.built]
     generators = _seed_generators()

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """fit_lbfgs: full-batch training of a compiled model with SciPy's L-BFGS-B.
 
-What:    minimises the mean loss over all examples, without a learning rate, and gives
-         back a `History`; chunks of the data bound the memory.
+What:    minimises the mean loss over all examples, without a learning rate, and returns
+         a `History`; memory is bounded by computing in chunks of the data.
 When:    small models and tables: regression, least squares, physics-informed nets, a
          head on frozen features; where the last digits of the loss matter.
-Not for: large sets, where a step of SGD costs a thousandth of one over all; noise in
-         training: dropout and augmentation are off.
+Not for: large data sets, where a step of SGD costs a thousandth of one over all
+         examples; noise in training: dropout and augmentation are off.
 Source:  Byrd, Lu, Nocedal and Zhu, "A Limited Memory Algorithm for Bound Constrained
          Optimization", SIAM Journal on Scientific Computing, 1995.
 Needs:   keras>=3.12; scipy>=1.15; the backend: tensorflow, jax or torch.
@@ -14,6 +14,7 @@ Needs:   keras>=3.12; scipy>=1.15; the backend: tensorflow, jax or torch.
 
 import math
 import warnings
+from typing import Any
 
 import keras
 import numpy as np
@@ -23,69 +24,77 @@ MEANS = {"mean", "sum_over_batch_size"}
 
 
 def fit_lbfgs(
-    model,
-    x,
-    y=None,
-    max_iter=100,
-    chunk_size=1024,
-    sample_weight=None,
-    class_weight=None,
-    validation_data=None,
-    callbacks=None,
-    history_size=10,
-    ftol=2.2e-9,
-    gtol=1e-5,
-    verbose=1,
-):
+    model: keras.Model,
+    x: Any,
+    y: Any = None,
+    max_iter: int = 100,
+    chunk_size: int = 1024,
+    sample_weight: Any = None,
+    class_weight: dict[int, float] | None = None,
+    validation_data: tuple | None = None,
+    callbacks: list[keras.callbacks.Callback] | None = None,
+    history_size: int = 10,
+    ftol: float = 2.2e-9,
+    gtol: float = 1e-5,
+    verbose: int = 1,
+) -> keras.callbacks.History:
     """Trains a compiled model on all examples at once, and restores the best point.
 
-    The loss is the one that `compile` was told, with regularizers and weights, as
+    The loss is the one given to `compile`, with regularizers and weights, as
     `evaluate` with one batch of all examples would compute it. It is summed over
     chunks of the data in float64, so `chunk_size` changes memory and speed, and in
-    float32 the digits: small chunks keep more. The model's optimizer is not used. One
-    iteration evaluates the loss and its gradient about once, seldom more often.
+    float32 also the precision: small chunks are more precise. The model's optimizer is
+    not used. One iteration evaluates the loss and its gradient about once, rarely more
+    often.
 
     - Everything is computed as in inference (`training=False`), since L-BFGS needs the
       same loss for the same weights: dropout, noise and augmentation are off, and
       BatchNormalization uses its moving statistics, which stay as they are. There is
       a warning if that makes a difference.
-    - Only trainable variables move. Constraints are refused.
+    - Only trainable variables change. Constraints are refused.
     - Models that compute in float16 or bfloat16 are refused, since the line search
-      compares losses that differ in later digits. In float32 the loss has about seven,
-      which makes some four of the weights. For more, call
-      `keras.config.set_floatx("float64")` before the model is made and compiled: a
+      compares losses that differ in later digits. In float32 the loss has about seven
+      digits, which gives about four for the weights. For more, call
+      `keras.config.set_floatx("float64")` before the model is built and compiled: a
       layer's `dtype` is not enough, since losses follow `floatx`. TensorFlow then
-      computes all in float64. On JAX (with `jax_enable_x64`) and on torch, Keras
-      (3.15) rounds to float32 within some operations even so.
-    - What is not a mean over examples fits only in one chunk: losses with another
+      computes everything in float64. On JAX (with `jax_enable_x64`) and on torch, Keras
+      (3.15) still rounds to float32 within some operations.
+    - A loss that is not a mean over examples needs a single chunk: losses with another
       reduction than `"sum_over_batch_size"` or `"mean"`, outputs with a mask,
-      activity regularizers, `add_loss`, and a `compute_loss` of the model's own.
+      activity regularizers, `add_loss`, and an overridden `compute_loss`.
 
-    Callbacks see an epoch of one batch for each iteration, with the model at its point.
+    For callbacks each iteration is an epoch of one batch, and the model has the weights
+    of that iteration.
 
     Args:
         model: A compiled `keras.Model`.
         x: Array, or a list or dict of arrays, `(examples, ...)`.
-        y: The targets likewise, or `None`.
-        max_iter: Int, the most iterations.
-        chunk_size: Int, examples to compute at a time.
+        y: Targets in the same form. Defaults to `None`.
+        max_iter: Int, the maximum number of iterations. Defaults to 100.
+        chunk_size: Int, the examples to compute at a time. Defaults to 1024.
         sample_weight: Array `(examples,)` or as `fit` takes it. As there, the loss is
-            divided by the number of examples, not by the sum of the weights.
+            divided by the number of examples, not by the sum of the weights. Defaults
+            to `None`.
         class_weight: Dict from class to weight, for a model with one output. Classes
-            not in it weigh 1. Not together with `sample_weight`.
+            not in it have weight 1. Not together with `sample_weight`. Defaults to
+            `None`.
         validation_data: `(x, y)` or `(x, y, sample_weight)`, evaluated after each
-            iteration.
-        callbacks: List of `keras.callbacks.Callback`.
-        history_size: Int, how many past steps shape the next: L-BFGS's memory.
-        ftol: Stop when the loss falls by no more than this part of itself.
-        gtol: Stop when no entry of the gradient is larger, in absolute value.
-        verbose: 1 or 2 shows the progress as `fit` does, and why it stopped; 0 nothing.
+            iteration. Defaults to `None`.
+        callbacks: List of `keras.callbacks.Callback`. Defaults to `None`.
+        history_size: Int, the number of past steps that L-BFGS remembers. Defaults to
+            10.
+        ftol: Float. Stop when the loss falls by no more than this fraction of itself.
+            Defaults to 2.2e-9.
+        gtol: Float. Stop when no entry of the gradient is larger, in absolute value.
+            Defaults to 1e-5.
+        verbose: 1, the default, or 2 shows the progress as `fit` does, and why it
+            stopped; 0 nothing.
 
     Returns:
         A `keras.callbacks.History`. Its `history` has, by iteration, `loss`,
         `gradient` (the largest entry of the gradient), `evaluations` (of loss and
         gradient, so far), and `val_loss` and the compiled metrics as `val_…`. Its
-        `stop_reason` says in words why it stopped.
+        `stop_reason` is a sentence that says why it stopped.
 
     Raises:
         ValueError: If an argument is out of range, the model is not compiled, has
@@ -207,8 +216,8 @@ class _Objective:
         if not (math.isfinite(loss) and np.isfinite(gradient).all()):
             if self.evaluations == 1:
                 raise ValueError(
-                    "The loss or its gradient is not finite at the start: look for NaN "
-                    f"in the data or the weights. Received: loss={loss}"
+                    "The loss or its gradient is not finite at the start: check the "
+                    f"data and the weights for NaN. Received: loss={loss}"
                 )
             raise _NotFiniteError(f"the loss at a point that was tried was {loss}")
         self.gradient = gradient
@@ -289,7 +298,7 @@ def _arrays(x, y, sample_weight):
     lengths = {shape[0] if shape else 0 for shape in shapes}
     if len(lengths) != 1 or 0 in lengths:
         raise ValueError(
-            "x, y and weights must be arrays of one length, above zero. "
+            "`x`, `y` and weights must be arrays of the same length, at least 1. "
             f"Received: shapes={shapes}"
         )
     return data, lengths.pop()
@@ -307,7 +316,7 @@ def _weights_of_classes(y, class_weight, sample_weight):
 
 
 def _check(model, data, in_chunks):
-    """Builds the model, and refuses those that L-BFGS would not train as meant."""
+    """Builds the model, and refuses those that L-BFGS would not train correctly."""
     x, *_ = _part(data, 0, 32)
     y_pred = model(x, training=False)
     variables = model.trainable_variables
@@ -344,8 +353,8 @@ def _check(model, data, in_chunks):
     ):
         if in_chunks and refused:
             raise ValueError(
-                "A loss that is not a mean over examples cannot be put together from "
-                "chunks: give a `chunk_size` of at least the number of examples. "
+                "A loss that is not a mean over examples cannot be computed in chunks: "
+                "pass a `chunk_size` of at least the number of examples. "
                 f"Received: a model with {why}"
             )
 
@@ -355,16 +364,16 @@ def _check(model, data, in_chunks):
         pair = map(keras.ops.convert_to_numpy, pair)
         if not np.allclose(*pair, rtol=1e-4, atol=1e-5, equal_nan=True):
             warnings.warn(
-                "The model acts otherwise in training (dropout, noise, augmentation or "
-                "BatchNormalization). `fit_lbfgs` trains it as it is in inference: "
-                "these are off, and moving statistics stay as they are.",
+                "The model behaves differently in training (dropout, noise, "
+                "augmentation or BatchNormalization). `fit_lbfgs` trains it in "
+                "inference mode: these are off, and moving statistics do not change.",
                 stacklevel=3,
             )
             break
 
 
 def _reason(model, result, ftol, gtol):
-    """SciPy's message in words."""
+    """SciPy's message as a sentence."""
     message = result.message.upper()
     if model.stop_training:
         return "a callback set `stop_training`"
@@ -374,4 +383,4 @@ def _reason(model, result, ftol, gtol):
         return f"the loss fell by no more than ftol={ftol:g} of itself"
     if result.status == 1:
         return f"the limit, max_iter={result.nit}, was reached"
-    return "the line search found no lower loss, most often for lack of digits"
+    return "the line search found no lower loss, usually because precision is too low"

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """layer_decay: smaller learning rates for earlier layers, by a constant factor.
 
-What:    returns a multiplier for each weight of a model: 1 for the last layer, less
-         by `decay` with each layer before it.
+What:    returns a multiplier for each weight of a model: 1 for the last layer, times
+         `decay` for each layer before it.
 When:    fine-tuning deep pretrained models, above all transformers.
 Not for: training from scratch.
 Source:  Clark et al., "ELECTRA: Pre-training Text Encoders as Discriminators Rather
@@ -15,26 +15,31 @@ Needs:   keras>=3.
 
 import re
 
+import keras
 
-def layer_decay(model, decay=0.75, block=None):
+
+def layer_decay(
+    model: keras.Layer, decay: float = 0.75, block: str | None = None
+) -> dict[str, float]:
     r"""Learning rate multipliers that decay from the last layer to the first.
 
     The layers that own a kernel (or embeddings) are counted in the order in which
     the model holds them, through nested models. That is the forward order; for
     subclassed models it is the order in which `__init__` sets the layers. The last
-    gets 1, and one that `k` others follow gets `decay**k`. Norms, and whatever else
-    owns no kernel, share the number of the layer that they come after. Frozen layers
+    gets 1, and one that `k` others follow gets `decay**k`. Normalization layers, and
+    others without a kernel, share the number of the layer before them. Frozen layers
     count, but have no entry.
 
-    The result suits optimizers that take multipliers by patterns on the paths of
-    variables, `LayerwiseLearningRate` for one.
+    The result is for optimizers that take multipliers by patterns on the paths of
+    variables, such as `LayerwiseLearningRate`.
 
     Args:
         model: A built `keras.Model` or layer.
-        decay: Factor from one layer to the one before it, between 0 and 1.
+        decay: Float between 0 and 1, the factor from one layer to the one before it.
+            Defaults to 0.75.
         block: Regular expression. Variables in whose `path` it finds the same text
-            count as one layer: `r"block_\d+"`, say, for blocks of a transformer,
-            or `r"head"` for parallel heads.
+            count as one layer: for example `r"block_\d+"` for the blocks of a
+            transformer, or `r"head"` for parallel heads. Defaults to `None`.
 
     Returns:
         A dict from regular expressions, one for the exact path of each trainable

@@ -1,17 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""LayerwiseLearningRate: one rate for the model, a multiplier for each weight.
+"""LayerwiseLearningRate: one learning rate, and a multiplier for each weight.
 
 What:    wraps any Keras optimizer and scales its step, weight by weight.
-When:    fine-tuning: rates that fall with depth, layers frozen first and thawed later.
+When:    fine-tuning: smaller rates for earlier layers; layers that are unfrozen later.
 Not for: `Ftrl` and `ScheduleFreeAdamW`, whose weights are not sums of their steps.
 Source:  Howard and Ruder, "Universal Language Model Fine-tuning for Text
          Classification", ACL 2018 (discriminative fine-tuning, gradual unfreezing).
-Differs: all layers share one rate, so schedules and callbacks keep the ratios.
+Differs: all layers share one learning rate, so schedules and callbacks keep the ratios.
 Needs:   keras>=3.12.
 """
 
 import math
 import re
+from collections.abc import Callable, Sequence
 
 import keras
 from keras import ops
@@ -19,7 +20,7 @@ from keras import ops
 _REFUSED = {
     "LossScaleOptimizer": "wrap the optimizer inside it; `compile` wraps this one",
     "MultiOptimizer": "it has no single learning rate",
-    "ScheduleFreeAdamW": "its weights are averages, which a scaled step would spoil",
+    "ScheduleFreeAdamW": "its weights are averages, not sums of its steps",
 }
 
 
@@ -27,17 +28,18 @@ _REFUSED = {
 class LayerwiseLearningRate(keras.optimizers.Optimizer):
     """Wraps an optimizer so that each weight takes a multiple of its step.
 
-    For each weight, `w <- w + multiplier * (step(w) - w)`, where `step` is all that
-    the wrapped optimizer does to it: momentum, update, decoupled weight decay. For
-    an update proportional to the rate, that is the rate `multiplier * learning_rate`.
-    Scaling the gradient would not be: Adam divides the scale out again.
+    For each weight, `w <- w + multiplier * (step(w) - w)`, where `step` is everything
+    that the wrapped optimizer does to it: momentum, update, decoupled weight decay. If
+    the update is proportional to the learning rate, this is the learning rate
+    `multiplier * learning_rate`. Scaling the gradient would not be: Adam divides the
+    scale out again.
 
     - Clipping, gradient accumulation and schedules stay with the wrapped optimizer,
       so a global norm is over all variables.
-    - 1 leaves its step as it is, bit for bit. 0 leaves the weight as it is, even
-      where the step is NaN; the optimizer's moments go on being collected.
+    - A multiplier of 1 leaves the step unchanged, bit for bit. 0 leaves the weight
+      unchanged, even if the step is NaN; the optimizer's moments are still updated.
     - The multipliers are one variable: setting them, at any time, neither retraces
-      the training step nor touches other state. They are saved in the order of
+      the training step nor changes other state. They are saved in the order of
       `model.trainable_variables`, since Keras may change paths when it loads a model.
     - A constraint is applied to the whole step, then to the scaled one. The moving
       average is of constrained weights, which Keras's is not.
@@ -45,14 +47,14 @@ class LayerwiseLearningRate(keras.optimizers.Optimizer):
     Args:
         optimizer: A Keras optimizer, or its name. Its moving average of the weights
             and its loss scale are taken over; the rest works as before.
-        multipliers: What to multiply the step of each trainable variable by, at
-            least 0. One of:
+        multipliers: The number of at least 0 by which to multiply the step of each
+            trainable variable. One of:
 
-            - A dict from regular expressions to numbers. The first found in a
-              variable's `path` (`re.search`) counts; without one, it is 1.
+            - A dict from regular expressions to numbers. The first that is found in a
+              variable's `path` (`re.search`) counts; if none is, the number is 1.
             - A function from a variable to a number.
             - A list with one number for each trainable variable, in order.
-        name: Name of the optimizer.
+        name: Name of the optimizer. Defaults to `None`.
 
     Attributes:
         multipliers: The list of numbers, once the optimizer is built. Can be set to
@@ -60,7 +62,7 @@ class LayerwiseLearningRate(keras.optimizers.Optimizer):
 
     Raises:
         ValueError: If the optimizer cannot be wrapped, a number is negative or not
-            finite or, when building, a regular expression counts for no variable.
+            finite or, when building, a regular expression applies to no variable.
 
     Example:
     >>> import keras
@@ -75,10 +77,17 @@ class LayerwiseLearningRate(keras.optimizers.Optimizer):
     >>> optimizer.multipliers
     [0.0, 0.0, 1.0, 1.0]
     >>> optimizer.multipliers = {"backbone": 0.125}
-    >>> history = model.fit(x, y, verbose=0)  # goes on with both
+    >>> history = model.fit(x, y, verbose=0)  # trains both
     """
 
-    def __init__(self, optimizer, multipliers, name=None):
+    def __init__(
+        self,
+        optimizer: str | keras.Optimizer,
+        multipliers: dict[str, float]
+        | Callable[[keras.Variable], float]
+        | Sequence[float],
+        name: str | None = None,
+    ) -> None:
         optimizer = keras.optimizers.get(optimizer)
         for kind, reason in _REFUSED.items():
             if isinstance(optimizer, getattr(keras.optimizers, kind, ())):
@@ -110,7 +119,7 @@ class LayerwiseLearningRate(keras.optimizers.Optimizer):
 
     @property
     def multipliers(self):
-        """The number for each trainable variable; what was given, until built."""
+        """The number for each trainable variable; before building, the argument."""
         if self.built:
             return ops.convert_to_numpy(self._numbers).tolist()
         return self._multipliers
@@ -175,11 +184,11 @@ class LayerwiseLearningRate(keras.optimizers.Optimizer):
         return self.optimizer.iterations
 
     def exclude_from_weight_decay(self, var_list=None, var_names=None):
-        """Passed on to the wrapped optimizer."""
+        """Calls the same method of the wrapped optimizer."""
         self.optimizer.exclude_from_weight_decay(var_list, var_names)
 
     def get_config(self):
-        """The wrapped optimizer as it was given, and the multipliers as they are."""
+        """The wrapped optimizer as it was given, and the current multipliers."""
         optimizer = keras.saving.serialize_keras_object(self.optimizer)
         if self.use_ema:
             optimizer["config"]["use_ema"] = True
@@ -211,7 +220,7 @@ def _scaled(variable, old, multiplier):
 
 
 def _checked(multipliers):
-    """The multipliers, unless they can be seen to be wrong."""
+    """The multipliers, unless they are invalid."""
     if callable(multipliers):
         return multipliers
     numbers = multipliers.values() if isinstance(multipliers, dict) else multipliers

@@ -1,16 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""OneCycle: up to a large rate and down again, then down to almost nothing.
+"""OneCycle: up to a large learning rate and down again, then down to almost 0.
 
 What:    a schedule of three straight lines over a whole training.
 When:    a training of known length that should be short; the highest rate from
          `find_learning_rate`.
-Not for: trainings that go on from where one ended: its rate is spent.
+Not for: continuing a training that has ended: its learning rate is almost 0.
 Source:  Smith and Topin, "Super-Convergence: Very Fast Training of Neural Networks
          Using Large Learning Rates", arXiv:1708.07120, 2018.
-Differs: the rate alone: momentum does not cycle the other way, since Keras keeps it as
-         a number that is compiled into the training step. Arguments are named as those
-         of torch's `OneCycleLR`, of which this is `three_phase=True` with straight
-         lines.
+Differs: momentum does not cycle the other way, since Keras keeps it as a number that is
+         compiled into the training step. Arguments are named as those of torch's
+         `OneCycleLR`, of which this is `three_phase=True` with straight lines.
 Needs:   keras>=3.
 """
 
@@ -31,12 +30,14 @@ class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
     the three parts is linear.
 
     Args:
-        max_lr: The highest rate, above 0.
+        max_lr: Float above 0, the highest learning rate.
         total_steps: Int, at least 2: steps of the whole training, batches times epochs.
-        div_factor: How many times lower than `max_lr` the rate begins, at least 1.
-        final_div_factor: How many times lower than it began the rate ends, at least 1.
+        div_factor: Float of at least 1. The rate begins at `max_lr / div_factor`.
+            Defaults to 25.
+        final_div_factor: Float of at least 1. The rate ends this many times lower than
+            it began. Defaults to 1e4.
         pct_start: Float above 0, at most 0.5: the part of the steps in which the rate
-            rises. It falls for as many, and fades over the rest.
+            rises. It falls for as many, and fades over the rest. Defaults to 0.45.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -50,12 +51,12 @@ class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
 
     def __init__(
         self,
-        max_lr,
-        total_steps,
-        div_factor=25.0,
-        final_div_factor=1e4,
-        pct_start=0.45,
-    ):
+        max_lr: float,
+        total_steps: int,
+        div_factor: float = 25.0,
+        final_div_factor: float = 1e4,
+        pct_start: float = 0.45,
+    ) -> None:
         if not isinstance(total_steps, (int, np.integer)) or total_steps < 2:
             raise ValueError(
                 "`total_steps` must be an integer of at least 2. "
@@ -83,7 +84,7 @@ class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
         self.pct_start = pct_start
 
     def __call__(self, step):
-        """The rate of a step."""
+        """The learning rate of a step."""
         low = self.max_lr / self.div_factor
         final = low / self.final_div_factor
         done = ops.cast(step, "float32") / (self.total_steps - 1)  # 1 at the last step

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""WarmUp: a rate that rises to where any schedule, or a constant, begins.
+"""WarmUp: a learning rate that rises to where a schedule, or a constant, begins.
 
-What:    a schedule of a few linear steps before another.
+What:    a linear rise for some steps before another schedule.
 When:    large batches, transformers, Adam's first steps, a pretrained backbone.
-Not for: `CosineDecay`, which has a warm-up of its own.
+Not for: `CosineDecay`, which has its own `warmup_steps`.
 Source:  Goyal et al., "Accurate, Large Minibatch SGD: Training ImageNet in 1 Hour",
          arXiv:1706.02677, 2017.
-Differs: the first rate is a step above 0, not 0 or the rate for one device.
+Differs: the first rate is one step above 0, not 0 or the rate for one device.
 Needs:   keras>=3.
 """
 
@@ -26,7 +26,7 @@ class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
 
     Args:
         schedule: A `LearningRateSchedule`, or a number for a constant rate.
-        warmup_steps: Int, at least 0: how many steps to rise for.
+        warmup_steps: Int of at least 0, the number of steps of the rise.
 
     Raises:
         ValueError: If an argument is not one of these.
@@ -40,7 +40,11 @@ class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
     >>> optimizer = keras.optimizers.AdamW(rate)
     """
 
-    def __init__(self, schedule, warmup_steps):
+    def __init__(
+        self,
+        schedule: float | keras.optimizers.schedules.LearningRateSchedule,
+        warmup_steps: int,
+    ) -> None:
         is_schedule = isinstance(
             schedule, keras.optimizers.schedules.LearningRateSchedule
         )
@@ -60,7 +64,7 @@ class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
         self.warmup_steps = int(warmup_steps)
 
     def __call__(self, step):
-        """The rate of a step."""
+        """The learning rate of a step."""
         step = ops.cast(step, "float32")
         after = ops.maximum(step - self.warmup_steps, 0.0)
         rate = self.schedule(after) if callable(self.schedule) else self.schedule

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """weight_decay_mask: what decoupled weight decay should leave alone.
 
-What:    lists a model's biases, its norms' scales and shifts, and PReLU's slopes.
+What:    lists a model's biases, the scales and shifts of its normalization layers, and
+         PReLU's slopes.
 When:    `AdamW` and any other Keras optimizer with a `weight_decay`.
 Not for: penalties in the loss: there, choose weights with `regularize`.
 Source:  Loshchilov and Hutter, "Decoupled Weight Decay Regularization", ICLR 2019;
@@ -11,28 +12,30 @@ Source:  Loshchilov and Hutter, "Decoupled Weight Decay Regularization", ICLR 20
 Needs:   keras>=3.
 """
 
+import keras
+
 NAMES = ("bias", "gamma", "beta", "scale", "alpha")
 
 
-def weight_decay_mask(model):
+def weight_decay_mask(model: keras.Layer) -> list[keras.Variable]:
     """Lists the trainable variables to leave out of weight decay.
 
     These are all with fewer than two axes, and those whose name ends in `bias`,
     `gamma`, `beta`, `scale` or `alpha`, since some have more: the biases of attention
-    and `GRU`, norms over several axes, `PReLU`. Kernels and embeddings go on decaying.
+    and `GRU`, normalization over several axes, `PReLU`. Kernels and embeddings decay.
 
-    Hand it to the optimizer before `fit`, whose compiled step goes on with what it
-    began with:
+    Pass the list to the optimizer before `fit`, whose compiled step does not notice
+    later changes:
 
         optimizer.exclude_from_weight_decay(var_list=weight_decay_mask(model))
 
-    What Keras (3.15) does with it is worth knowing:
+    How Keras (3.15) treats it:
 
     - Each call of `exclude_from_weight_decay` replaces the one before.
-    - `LossScaleOptimizer` does not pass it on. Call it on the optimizer inside, as
+    - `LossScaleOptimizer` does not pass it on. Call it on the inner optimizer, as
       you do when `compile` makes the wrapper for you.
     - It is not saved. The optimizer of a model loaded from a `.keras` file decays
-      everything, in silence, until it is told again.
+      everything, without a warning, until it is called again.
 
     Args:
         model: A built `keras.Model` or layer.
@@ -41,8 +44,8 @@ def weight_decay_mask(model):
         A list of variables.
 
     Raises:
-        ValueError: If the model has no trainable variables: it is not built, or
-            frozen.
+        ValueError: If the model has no trainable variables, because it is not built
+            or is frozen.
 
     Example:
     >>> import keras
@@ -56,7 +59,8 @@ def weight_decay_mask(model):
     """
     if not model.trainable_variables:
         raise ValueError(
-            f"The model has no trainable variables: built? Received: model={model}"
+            "The model has no trainable variables: build it, or unfreeze a layer. "
+            f"Received: model={model}"
         )
     return [
         variable

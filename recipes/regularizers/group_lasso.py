@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""GroupLasso: an L1 penalty on whole filters or units, so that they vanish as one.
+"""GroupLasso: an L1 penalty on whole filters or units, so that they vanish together.
 
 What:    adds `factor` times the sum, over groups, of √size times the group's norm.
-When:    pruning: a filter or unit that has gone can be cut out, a lone weight cannot.
-Not for: kernels before a normalisation layer: its gain makes up for any shrinking.
+When:    pruning: a filter or unit of zeros can be removed, a single weight cannot.
+Not for: kernels before a normalisation layer, whose scale undoes any shrinking.
 Source:  Yuan and Lin, "Model selection and estimation in regression with grouped
          variables", JRSS B 2006; Wen et al., "Learning Structured Sparsity in Deep
          Neural Networks", NIPS 2016 (filters).
@@ -12,6 +12,7 @@ Needs:   keras>=3.
 """
 
 import math
+from typing import Any
 
 import keras
 import numpy as np
@@ -22,32 +23,34 @@ from keras import ops
 class GroupLasso(keras.regularizers.Regularizer):
     """Penalises a kernel by `factor * sum(sqrt(size) * norm(group))` over its groups.
 
-    A group is what has the same index on `axis`: with the last axis the weights into
-    one unit or filter, with `-2` those that read one input channel, with `()` the
-    whole kernel. Within a group the penalty does not ask for zeros; the group as a
+    A group is the weights with the same index on `axis`: with the last axis the weights
+    into one unit or filter, with `-2` those that read one input channel, with `()` the
+    whole kernel. Within a group the penalty does not lead to zeros; the group as a
     whole is either needed or goes to 0.
 
     At 0 its gradient is 0, a subgradient, so weights that start at 0 are not NaN.
 
-    **No group gets to 0 itself.** Even there the penalty pulls with `factor`, so
-    steps overshoot and a group swings about 0. About how far at most, as its
-    root mean square, measured on noisy least squares with the rate η:
+    **No group becomes exactly 0.** Even near 0 the penalty pulls with `factor`, so
+    steps overshoot and a group oscillates around 0. About how far at most, as its root
+    mean square, measured on noisy least squares with the learning rate η:
 
-    | optimizer           | swing         |
+    | optimizer           | oscillation   |
     |---------------------|---------------|
     | `SGD`               | 2 η `factor`  |
     | `SGD`, momentum 0.9 | 10 η `factor` |
     | `Adam`              | η             |
     | any, η going to 0   | below 1e-4    |
 
-    So end with a small rate, ask `zero_groups`, and set those to 0. Zeros on the way
-    would take a proximal step after each update, which a penalty cannot.
+    So end with a small learning rate, call `zero_groups`, and set those to 0. Exact
+    zeros during training would need a proximal step after each update, which a penalty
+    cannot do.
 
     The sum is taken in float32 at least, whatever the weights' type.
 
     Args:
-        factor: Float, at least 0.
-        axis: Int or tuple of ints, the kernel's axes that tell groups apart.
+        factor: Float of at least 0, the strength. Defaults to 0.01.
+        axis: Int or tuple of ints, the kernel's axes along which each index is a group.
+            Defaults to -1.
 
     Raises:
         ValueError: If `factor` is negative or not finite, or in the call if `axis`
@@ -62,7 +65,7 @@ class GroupLasso(keras.regularizers.Regularizer):
     [False, True]
     """
 
-    def __init__(self, factor=0.01, axis=-1):
+    def __init__(self, factor: float = 0.01, axis: int | tuple[int, ...] = -1) -> None:
         if not 0 <= factor < math.inf:
             raise ValueError(
                 "`factor` must be a finite number of at least 0. "
@@ -83,13 +86,13 @@ class GroupLasso(keras.regularizers.Regularizer):
         size = math.prod(x.shape[axis] for axis in within)
         return self.factor * math.sqrt(size) * ops.sum(norms)
 
-    def zero_groups(self, kernel, tol):
-        """Tells which groups have gone to zero.
+    def zero_groups(self, kernel: Any, tol: float) -> np.ndarray:
+        """Finds the groups that have gone to zero.
 
         Args:
             kernel: The kernel, as a variable, tensor or array.
             tol: Float, the largest root mean square of a group that counts as
-                zero. It should lie above the swings that the class describes.
+                zero. It should be above the oscillations that the class describes.
 
         Returns:
             A NumPy array of bools in the shape of the groups: for one axis, that of

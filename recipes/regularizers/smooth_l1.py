@@ -2,7 +2,7 @@
 """SmoothL1: a penalty that is quadratic near zero and linear far from it.
 
 What:    adds `factor` times the sum of w²/2 where |w| < 1, else of |w| - 1/2.
-When:    large weights should shrink no faster than under L1, small ones as under L2.
+When:    large weights should shrink no faster than with L1, small ones as with L2.
 Not for: sparse weights: the smaller a weight below 1, the less it is pulled.
 Source:  Girshick, "Fast R-CNN", ICCV 2015.
 Differs: there it is a loss between boxes; here it is on weights.
@@ -20,15 +20,15 @@ class SmoothL1(keras.regularizers.Regularizer):
     """Penalises weights by `factor * sum(w² / 2 if |w| < 1 else |w| - 1/2)`.
 
     Its gradient is `factor * w`, clipped to `±factor`. So it does not make weights
-    sparse: pulled to `a` by a loss `(w - a)² / 2`, a weight rests at
-    `a / (1 + factor)`, where L1 would hold it at 0 for every `|a| <= factor`. And
-    weights below 1, which are nearly all in most networks, cannot tell it from
+    sparse: pulled to `a` by a loss `(w - a)² / 2`, a weight ends at
+    `a / (1 + factor)`, where L1 would keep it at 0 for every `|a| <= factor`. For
+    weights below 1, which are nearly all in most networks, it is the same as
     `keras.regularizers.L2(factor / 2)`.
 
     The sum is taken in float32 at least, whatever the weights' type.
 
     Args:
-        factor: Float, at least 0.
+        factor: Float of at least 0, the strength. Defaults to 0.01.
 
     Raises:
         ValueError: If `factor` is negative or not finite.
@@ -39,7 +39,7 @@ class SmoothL1(keras.regularizers.Regularizer):
     1.3125
     """
 
-    def __init__(self, factor=0.01):
+    def __init__(self, factor: float = 0.01) -> None:
         if not 0 <= factor < math.inf:
             raise ValueError(
                 "`factor` must be a finite number of at least 0. "

@@ -494,7 +494,7 @@ def test_a_damaged_state_is_refused(name, damage, tmp_path):
     with pytest.raises(ValueError, match=r"damaged.*missing or has changed") as error:
         begin(model, tmp_path)
     assert name in str(error.value) or damage is flip  # A name of no file may be read.
-    assert f"delete `{tmp_path}` to start afresh" in str(error.value)
+    assert f"delete `{tmp_path}` to start from the beginning" in str(error.value)
     assert str(error.value).endswith(f"Received: backup_dir={tmp_path}")
     assert_same([before], [numpy(everything(model))])
     path.write_bytes(content)

@@ -504,6 +504,6 @@ def test_models_that_are_not_ready():
 
 def test_too_soon_to_read_a_rate_off():
     model = parabola("sgd")
-    with pytest.raises(ValueError, match=r"blew up after \d+ steps.*start_lr=2\.0"):
+    with pytest.raises(ValueError, match=r"diverged after \d+ steps.*start_lr=2\.0"):
         find(model, ONE, start_lr=2.0)
     np.testing.assert_array_equal(model.get_weights()[0], 2.0)

@@ -401,7 +401,7 @@ class TestWhatMoves:
         for v, value in zip(still[:2], (X.mean(0), X.var(0)), strict=True):
             v.assign(value)
         before = [numpy(v) for v in still]
-        with pytest.warns(UserWarning, match="acts otherwise in training"):
+        with pytest.warns(UserWarning, match="behaves differently in training"):
             history = fit_lbfgs(model, X, Y, max_iter=50, verbose=0)
         for v, old in zip(still, before, strict=True):
             np.testing.assert_array_equal(numpy(v), old)
@@ -416,7 +416,7 @@ class TestWhatMoves:
         with warnings.catch_warnings(record=True) as seen:
             warnings.simplefilter("always")
             fit_lbfgs(model, X, Y, max_iter=2, verbose=0)
-        assert not [each for each in seen if "acts otherwise" in str(each.message)]
+        assert not [each for each in seen if "behaves differently" in str(each.message)]
 
 
 def with_mask():
@@ -482,7 +482,7 @@ class TestRefuses:
 
     @pytest.mark.parametrize(("x", "y"), [(X[:0], Y[:0]), (X, Y[:5]), (3.0, Y)])
     def test_arrays(self, x, y):
-        with pytest.raises(ValueError, match=r"one length.*Received: shapes="):
+        with pytest.raises(ValueError, match=r"the same length.*Received: shapes="):
             fit_lbfgs(mlp(), x, y)
 
     def test_nan_at_the_start(self):

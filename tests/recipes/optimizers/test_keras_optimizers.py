@@ -1,7 +1,7 @@
-"""The optimizers of the study notes, as Keras has them, against NumPy in float64.
+"""Keras's optimizers against their formulas in NumPy, in float64.
 
-Each runs for 20 steps and follows the right formula; what the notes say instead ends
-elsewhere. `docs/optimizers.md` tells it in words.
+Each runs for 20 steps and follows the formula; a common wrong form of it ends
+elsewhere. `docs/optimizers.md` explains both.
 """
 
 import keras
@@ -67,7 +67,7 @@ class TestMomentum:
     def test_is_the_formula_and_not_one_step_late(self):
         found = keras_path(keras.optimizers.SGD(RATE, momentum=RHO))
         check(found, path(self.right, 0 * START), path(self.wrong, 0 * START))
-        # The notes' first step goes nowhere.
+        # The first step of the wrong form goes nowhere.
         assert (path(self.wrong, 0 * START)[0] == START).all()
 
     def test_keras_keeps_the_rate_within_the_velocity(self):
@@ -131,7 +131,7 @@ class TestAdaGrad:
         )
         wrong = path(self.wrong, 0 * START)
         check(keras_path(optimizer), path(self.right, 0 * START), wrong)
-        # The notes' first step is ηg/ε.
+        # The first step of the wrong form is ηg/ε.
         first = RATE * gradient(START) / EPSILON
         np.testing.assert_allclose(START - wrong[0], first, rtol=1e-6)
 
@@ -220,7 +220,7 @@ class TestAdam:
 
     def test_both_moments_come_from_the_same_gradient(self):
         def mixed(t, w, v, mean, last):
-            """The notes' first moment is a gradient behind the second."""
+            """The first moment is one gradient behind the second."""
             g = gradient(w)
             v = RHO * v + (1 - RHO) * last
             mean = self.D * mean + (1 - self.D) * g**2
