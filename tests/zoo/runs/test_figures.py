@@ -9,6 +9,7 @@ from matplotlib.collections import PathCollection
 from matplotlib.colors import to_rgb
 from PIL import Image
 
+from hornbook.pages.curves import draw_curves
 from hornbook.pages.figures import BLUE, GREEN, ORANGE, save_figure
 from hornbook.zoo.runs import figures
 
@@ -95,7 +96,7 @@ def test_imports_neither_keras_nor_pyplot():
 def test_leaves_no_state_and_heeds_none(tmp_path):
     with matplotlib.rc_context({"figure.facecolor": "black", "font.size": 40}):
         before = dict(matplotlib.rcParams)
-        image = saved(figures.draw_curves(epochs(3)), tmp_path)
+        image = saved(draw_curves(epochs(3)), tmp_path)
         assert dict(matplotlib.rcParams) == before
     assert image.convert("RGB").getpixel((0, 0)) == (255, 255, 255)
 
@@ -107,7 +108,7 @@ def test_colours_are_of_okabe_and_ito():
 
 def test_curves_show_the_history():
     history = epochs(5, head=2)
-    left, right = figures.draw_curves(history).axes
+    left, right = draw_curves(history).axes
     for axes, unit, metric in ((left, 1, "loss"), (right, 100, "accuracy")):
         training, validation = axes.lines
         for line, key in ((training, metric), (validation, f"val_{metric}")):
@@ -133,14 +134,14 @@ def test_curves_without_validation(absent, tmp_path):
     history = epochs(4, validation=False)
     if absent == "none":
         history = [{**row, "val_loss": None, "val_accuracy": None} for row in history]
-    figure = figures.draw_curves(history)
+    figure = draw_curves(history)
     assert [len(axes.lines) for axes in figure.axes] == [1, 1]
     saved(figure, tmp_path)
 
 
 def test_names_of_lines_keep_apart():
     history = [{**row, "val_loss": row["loss"]} for row in epochs(4)]
-    figure = figures.draw_curves(history)
+    figure = draw_curves(history)
     figure.draw_without_rendering()
     training, validation = figure.axes[0].texts[-2:]
     higher, lower = training.get_window_extent(), validation.get_window_extent()
@@ -149,7 +150,7 @@ def test_names_of_lines_keep_apart():
 
 @pytest.mark.parametrize("count, head", [(1, 1), (2, 1), (80, 1), (80, 80)])
 def test_curves_of_any_length(count, head, tmp_path):
-    figure = figures.draw_curves(epochs(count, head))
+    figure = draw_curves(epochs(count, head))
     saved(figure, tmp_path)
     ticks = figure.axes[0].get_xticks()
     assert (ticks == ticks.round()).all()

@@ -12,8 +12,9 @@ import pytest
 from runs import config_lines
 
 from hornbook.errors import InputError
+from hornbook.pages.curves import draw_curves
 from hornbook.pages.figures import save_figure
-from hornbook.zoo.runs import figures, report
+from hornbook.zoo.runs import report
 
 CLASSES = ["3", "<b>cat</b> & 猫"]
 CONFUSION = [[45, 5], [13, 37]]
@@ -76,7 +77,7 @@ def comparison():
 def pictures(tmp_path_factory):
     """One small picture under each of the names."""
     path = tmp_path_factory.mktemp("pictures") / "a.png"
-    save_figure(figures.draw_curves(history()), path)
+    save_figure(draw_curves(history()), path)
     return path.read_bytes()
 
 
