@@ -119,7 +119,7 @@ def test_refused_before_any_work(digits, save):
     train = save("a", images[:20], labels[:20])
     for test, backbone, message in (
         (train, "resnet", "Received: resnet"),
-        ("npz:nowhere.npz", GREY, "no such file"),
+        ("npz:nowhere.npz", GREY, "does not exist"),
         (train, GREY, "Every test image is in the training set"),
         (save("b", images[20:25], labels[20:25]), GREY, "at least 10 images"),
     ):
