@@ -105,7 +105,8 @@ def _from_space(given: Mapping[str, Any], space: SpaceFile) -> Data:
 
 
 def _from_images(settings: Settings, progress: Progress | None) -> Data:
-    from hornbook.zoo.data.dataset import draw_dataset, read_source
+    from hornbook.zoo.data.dataset import read_source
+    from hornbook.zoo.data.splits import draw_dataset
 
     spec = settings.data or EMBEDDED
     with (progress or Progress()).stage("read") as update:

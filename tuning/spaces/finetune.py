@@ -13,7 +13,7 @@ from hornbook.recipes.augmentation.random_crop import RandomCrop
 from hornbook.recipes.layers.drop_connect import DropConnect
 from hornbook.recipes.layers.maxout import Maxout
 from hornbook.recipes.optimizers.layerwise_learning_rate import LayerwiseLearningRate
-from hornbook.zoo.backbones.shipped_weights import load_backbone
+from hornbook.zoo.backbones.open_backbone import open_backbone
 
 EPOCHS = 10
 
@@ -43,7 +43,7 @@ def build(
     """
     if backbones is None:
         backbones = [f"glyphnet.letters_{'grey' if shape[-1] == 1 else 'rgb'}"]
-    backbone = load_backbone(_choose(hp, "backbone", backbones))
+    backbone = open_backbone(_choose(hp, "backbone", backbones)).model
     size = backbone.input_shape[1]
     augment = ImageAugmentation.from_preset(
         _choose(hp, "augment", augments), strength=hp.Float("augment_strength", 0.05, 1)

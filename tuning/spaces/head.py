@@ -10,7 +10,7 @@ from keras import layers
 
 from hornbook.recipes.layers.drop_connect import DropConnect
 from hornbook.recipes.layers.maxout import Maxout
-from hornbook.zoo.backbones.shipped_weights import load_backbone
+from hornbook.zoo.backbones.open_backbone import open_backbone
 from hornbook.zoo.data.arrays.crops import centre_crops
 
 EPOCHS = 20
@@ -18,7 +18,7 @@ EPOCHS = 20
 
 def backbone_of(channels):
     """The backbone whose features are used: change it here."""
-    return load_backbone(f"glyphnet.letters_{'grey' if channels == 1 else 'rgb'}")
+    return open_backbone(f"glyphnet.letters_{'grey' if channels == 1 else 'rgb'}").model
 
 
 def prepare(pictures):

@@ -97,7 +97,7 @@ def _tables(folder: Path) -> dict[str, Any]:
     config = folder / "config.json"
     if "history" in found and config.is_file():
         try:
-            classes = json.loads(config.read_text(encoding="utf-8")).get("classes")
+            classes = json.loads(config.read_text(encoding="utf-8")).get("class_names")
         except ValueError as error:
             raise InputError(
                 f"The file is not valid JSON ({error}). Received: {config}"

@@ -49,7 +49,7 @@ class Arrays:
 
     Args:
         x: Inputs: an array, or anything that can be indexed by an array of places
-            (`np.memmap`, `DiskPictures`), or a dict of such.
+            (`np.memmap`, `DiskImages`), or a dict of such.
         y: Labels, `(examples, ...)`.
         sample_weight: Array `(examples,)`, or None.
         batch_size: Examples in a batch.
@@ -151,7 +151,7 @@ class Pictures(Arrays):
     """Square pictures larger than what the backbone takes, which gets crops of them.
 
     Args:
-        x: uint8 or float `(examples, size, size, channels)`, or `DiskPictures`.
+        x: uint8 or float `(examples, size, size, channels)`, or `DiskImages`.
         crop: Integer. Side of a crop in pixels.
         view: Function from pictures and a `numpy.random.Generator` to random crops.
         views: What `view` depends on, in words.

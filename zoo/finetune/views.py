@@ -34,7 +34,7 @@ def resize_pictures(images: Any, size: int, channels: int) -> Any:
 
     Args:
         images: `(examples, height, width)` or `(examples, height, width, channels)`,
-            uint8, or floats from 0 to 255; or `DiskPictures`.
+            uint8, or floats from 0 to 255; or `DiskImages`.
         size: Integer. Side of a square in pixels.
         channels: 1 for grey, 3 for RGB.
 

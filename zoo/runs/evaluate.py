@@ -9,7 +9,8 @@ import numpy as np
 from hornbook.errors import InputError
 from hornbook.recipes.inference.voting_report import voting_report
 from hornbook.stats import wilson_interval
-from hornbook.zoo.data.dataset import all_to_test, load_dataset, read_source
+from hornbook.zoo.data.dataset import all_to_test, read_source
+from hornbook.zoo.data.splits import load_dataset
 from hornbook.zoo.runs.ensemble import check_runs, open_ensemble
 from hornbook.zoo.runs.load import load_run
 

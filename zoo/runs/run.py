@@ -13,7 +13,8 @@ from hornbook.files import atomic_write, sha256, write_json
 from hornbook.progress import Progress
 from hornbook.run_folder import check_new_folder, versions
 from hornbook.zoo.data.arrays.examples import Found
-from hornbook.zoo.data.dataset import Dataset, draw_dataset, read_source
+from hornbook.zoo.data.dataset import Dataset, read_source
+from hornbook.zoo.data.splits import draw_dataset
 from hornbook.zoo.finetune import processes
 from hornbook.zoo.finetune.views import picture_size
 from hornbook.zoo.runs.config import RunConfig

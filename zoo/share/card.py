@@ -70,7 +70,7 @@ def make_card(run: Path, id: str | None = None) -> dict[str, Any]:
         "id": id,
         "backbone": backbone,
         "data": data,
-        "classes": config.get("classes"),
+        "class_names": config.get("class_names"),
         "test": metrics.get("test"),
         "command": config.get("command"),
         "hornbook": config.get("hornbook", version("hornbook")),

@@ -9,8 +9,8 @@ from hornbook.zoo.finetune.optimizer import build_optimizer
 
 def built(settings, rate=0.1, steps=()):
     optimizer = build_optimizer(settings, rate, list(steps))
-    kernel = keras.Variable(np.ones((2, 2)), name="kernel")
-    bias = keras.Variable(np.ones(2), name="bias")
+    kernel = keras.Variable(np.ones((2, 2), "float32"), name="kernel")
+    bias = keras.Variable(np.ones(2, "float32"), name="bias")
     optimizer.build([kernel, bias])
     return optimizer, kernel, bias
 

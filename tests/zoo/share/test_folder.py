@@ -25,7 +25,9 @@ def make_run(folder, seed=0, layer=None):
         folder / "model.keras"
     )
     config = {"backbone": "glyphnet.letters_rgb", "data": "folder:/a/my pictures/"}
-    (folder / "config.json").write_text(json.dumps({**config, "classes": ["a", "b"]}))
+    (folder / "config.json").write_text(
+        json.dumps({**config, "class_names": ["a", "b"]})
+    )
     (folder / "metrics.json").write_text(json.dumps({"test": {"accuracy": 0.5}}))
     (folder / "history.csv").write_text("epoch\n1\n")
     (folder / "report.html").write_text("<p>ü</p>")
