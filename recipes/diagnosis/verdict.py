@@ -46,7 +46,7 @@ ACTIONS = {
         "Make the model more complex: more units, then more layers.",
         "Check that it trains at all: inputs scaled, another learning rate, no dead "
         "units, labels that belong to their inputs.",
-        "Weaken the regularization. Never remove training data.",
+        "Use weaker regularisers. Never remove training data.",
     ),
     "fits": (
         "Keep it. If the error is still too high, compare it with a more complex model "
