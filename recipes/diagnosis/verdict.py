@@ -140,8 +140,8 @@ def verdict(
     Of 104 runs that were held out while the limits were fitted, 70 % are recognised
     correctly from the curves alone and 82 % with the baseline; with it, 93 % if "still
     improving", "fits" and "plateaued", which differ in when a run was stopped, count
-    as one. A learning rate that is far too high is recognised in 4 of 11 runs without
-    the baseline, in all 11 with it.
+    as one. A learning rate that is far too high is recognised in 4 of 11 runs without,
+    in 11 with it.
 
     The first condition that applies is taken:
 
