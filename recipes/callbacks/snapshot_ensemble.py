@@ -82,8 +82,8 @@ class SnapshotEnsemble(keras.callbacks.Callback):
             )
         if steps is None:
             raise ValueError(
-                "The number of steps in an epoch is not known: pass "
-                "`steps_per_epoch` to `fit`. Received: steps=None"
+                "The number of steps in an epoch is not known: call `fit` with "
+                "`steps_per_epoch`. Received: steps=None"
             )
         self.model.optimizer.learning_rate = self.learning_rate  # refuses schedules
         self.snapshots = []

@@ -26,7 +26,7 @@ FOLDS = 5
 FEW = 30  # examples, below which only a large shift can be found
 RESAMPLES = 9999  # of the class mix, which cost next to nothing
 CONCEPT = (
-    "Concept shift, a change of p(y given x), cannot be detected from inputs. To check "
+    "Concept shift, a change of p(y given x), cannot be seen from inputs. To check "
     "for it, label some test examples (50 or more, at random), compare the model's "
     "error on them and on held-out training examples, and ask how labels were made."
 )

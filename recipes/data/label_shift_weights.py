@@ -238,7 +238,7 @@ def _invert(labels, held, test, classes):
     if condition > ILL:
         _warn(
             "The confusion matrix is nearly singular: errors of the predicted "
-            f"frequencies are multiplied by up to {condition:.0f} in the estimate."
+            f"frequencies grow up to {condition:.0f} times in the estimate."
         )
     shares = np.bincount(test, minlength=classes) / len(test)
     priors = nnls(confusion, shares)[0]

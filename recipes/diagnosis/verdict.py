@@ -46,7 +46,7 @@ ACTIONS = {
         "Make the model more complex: more units, then more layers.",
         "Check that it trains at all: inputs scaled, another learning rate, no dead "
         "units, labels that belong to their inputs.",
-        "Weaken the regularization. Never remove training data.",
+        "Use weaker regularisers. Never remove training data.",
     ),
     "fits": (
         "Keep it. If the error is still too high, compare it with a more complex model "
@@ -140,8 +140,8 @@ def verdict(
     Of 104 runs that were held out while the limits were fitted, 70 % are recognised
     correctly from the curves alone and 82 % with the baseline; with it, 93 % if "still
     improving", "fits" and "plateaued", which differ in when a run was stopped, count
-    as one. A learning rate that is far too high is recognised in 4 of 11 runs without
-    the baseline, in all 11 with it.
+    as one. A learning rate that is far too high is recognised in 4 of 11 runs without,
+    in 11 with it.
 
     The first condition that applies is taken:
 
