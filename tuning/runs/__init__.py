@@ -1,0 +1,1 @@
+"""Runs of `hornbook tune`: settings, data, the folder, the best model, the report."""
