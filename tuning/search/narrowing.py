@@ -67,9 +67,7 @@ def _narrow_one(each: Any, order: Sequence[Row], keep: float) -> Change:
     if is_settled(each):
         return change | {"reason": "It has only one value."}
     if len(rows) < TRIALS_AT_LEAST:
-        return change | {
-            "reason": f"Only {len(rows)} trials have it, which is too few."
-        }
+        return change | {"reason": f"Too few trials have it: {len(rows)}."}
     if is_range:
         return change | _narrow_range(each, best, rest, rows)
     return change | _narrow_choice(old, best, rest)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from hornbook.zoo import fine_tune
+from hornbook.zoo.data.arrays.decode import shrink
 from hornbook.zoo.finetune.fine_tune import Settings
 from hornbook.zoo.runs import run
 from hornbook.zoo.runs.config import RunConfig, fields_of_a_run
@@ -105,5 +106,8 @@ def test_pictures_of_any_size_are_trained_on(three_digits):
     plain = fine_tune("glyphnet.letters_rgb", (images, labels), **options)
     twice = np.repeat(np.repeat(images, 2, axis=1), 2, axis=2)
     large = fine_tune("glyphnet.letters_rgb", (twice, labels), **options)
-    # Each pixel doubled, then halved again: the same pictures.
-    assert equal(plain.classifier, large.classifier)
+    # As the command line reads them: shrunk, then cropped.
+    shrunk = np.stack([shrink(picture, 36) for picture in twice])
+    small = fine_tune("glyphnet.letters_rgb", (shrunk, labels), **options)
+    assert equal(small.classifier, large.classifier)
+    assert not equal(plain.classifier, large.classifier)

@@ -43,7 +43,8 @@ def make_run(folder, npz, seed, classes=CLASSES, crop=32, channels=3, crops="fiv
         ]
     )
     head = build_head(backbone.output_shape[-1], len(classes))
-    classifier = keras.Model(backbone.inputs, head(backbone.output))
+    crops = keras.Input((crop, crop, channels))
+    classifier = keras.Model(crops, head(backbone(crops)))
     folder.mkdir()
     model = build_inference_model(classifier, crop + 4, crops, "mean")
     model.save(folder / "model.keras")
