@@ -92,7 +92,7 @@ def test_evaluate_runs_and_their_ensemble(finished, second, folder, command):
         (["--merge", "vote"], "are for --ensemble"),
         (["--weights", "1"], "are for --ensemble"),
         (["--ensemble", "--weights", "1;2"], "Received: 1;2"),
-        (["--ensemble"], "no such run folder: nowhere"),
+        (["--ensemble"], "no such run folder. Received: nowhere"),
     ],
 )
 def test_wrong_evaluations_are_one_sentence_and_exit_2(arguments, message, command):
@@ -144,7 +144,7 @@ def test_flags_reach_the_training(folder, tmp_path, command):
     ("arguments", "message"),
     [
         (["--data", "folder:nowhere"], "nowhere"),
-        (["--data", "csv:nowhere.csv"], "There is no such file"),
+        (["--data", "csv:nowhere.csv"], "The file does not exist"),
         (["--strategy", "fast"], "one of head_then_all, linear_probe, full"),
         (["--batchnorm", "live"], "one of frozen, update, recalibrate"),
         (["--strategy", "linear_probe", "--batchnorm", "update"], "frozen where the"),

@@ -43,8 +43,8 @@ def make_run(folder, npz, seed, classes=CLASSES, crop=32, channels=3, crops="fiv
         ]
     )
     head = build_head(backbone.output_shape[-1], len(classes))
-    crops = keras.Input((crop, crop, channels))
-    classifier = keras.Model(crops, head(backbone(crops)))
+    inputs = keras.Input((crop, crop, channels))
+    classifier = keras.Model(inputs, head(backbone(inputs)))
     folder.mkdir()
     model = build_inference_model(classifier, crop + 4, crops, "mean")
     model.save(folder / "model.keras")
