@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from hornbook.zoo.backbones.open_backbone import open_backbone
     from hornbook.zoo.backbones.table import list_backbones
     from hornbook.zoo.finetune.feature_cache import FeatureCache
-    from hornbook.zoo.finetune.fine_tune import FineTuned, fine_tune
-    from hornbook.zoo.finetune.settings import Settings
+    from hornbook.zoo.finetune.fine_tune import Settings, fine_tune
+    from hornbook.zoo.finetune.fine_tuned import FineTuned
 
 __all__ = [
     "Backbone",
@@ -28,8 +28,8 @@ __all__ = [
 _HOMES = {
     "Backbone": "hornbook.zoo.backbones",
     "FeatureCache": "hornbook.zoo.finetune.feature_cache",
-    "FineTuned": "hornbook.zoo.finetune.fine_tune",
-    "Settings": "hornbook.zoo.finetune.settings",
+    "FineTuned": "hornbook.zoo.finetune.fine_tuned",
+    "Settings": "hornbook.zoo.finetune.fine_tune",
     "fine_tune": "hornbook.zoo.finetune.fine_tune",
     "list_backbones": "hornbook.zoo.backbones.table",
     "open_backbone": "hornbook.zoo.backbones",

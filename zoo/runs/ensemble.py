@@ -85,8 +85,8 @@ def check_runs(folders: Sequence[str | Path]) -> list[dict[str, Any]]:
         if set(config["class_names"]) != set(first["class_names"]):
             raise InputError(
                 f"The runs must have the same classes: {folders[0]} has "
-                f"{', '.join(first['classes'])}; {folder} has "
-                f"{', '.join(config['classes'])}."
+                f"{', '.join(first['class_names'])}; {folder} has "
+                f"{', '.join(config['class_names'])}."
             )
         if config["channels"] != first["channels"]:
             raise InputError(

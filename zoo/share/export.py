@@ -162,7 +162,7 @@ def export_run(
 def _trained_size(run: Path) -> int:
     try:
         config = json.loads((run / "config.json").read_text(encoding="utf-8"))
-        return int(config["image_size"])
+        return int(config["picture_size"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"The image size of the run is unknown; pass --size. Received: {run}"

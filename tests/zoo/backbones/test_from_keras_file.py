@@ -7,10 +7,7 @@ from hornbook.errors import InputError
 from hornbook.zoo.backbones import open_backbone
 from hornbook.zoo.backbones.from_keras_file import cut_head
 from hornbook.zoo.finetune.head import build_head
-from hornbook.zoo.finetune.inference_model import (
-    build_classifier,
-    build_inference_model,
-)
+from hornbook.zoo.finetune.inference_model import build_inference_model
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype="uint8")
 
@@ -18,7 +15,9 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype="uint8"
 @pytest.mark.parametrize("views", ["none", "five"])
 def test_a_fine_tuned_model_is_cut_at_its_head(tmp_path, views):
     native = open_backbone("glyphnet_small.letters_rgb").model
-    classifier = build_classifier(native, build_head(64, 3))
+    crops = keras.Input(native.input_shape[1:])
+    outputs = build_head(64, 3)(native(crops))
+    classifier = keras.Model(crops, outputs, name="classifier")
     run = tmp_path / "run"
     run.mkdir()
     build_inference_model(classifier, 36, views, "mean").save(run / "model.keras")

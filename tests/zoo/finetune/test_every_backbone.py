@@ -8,7 +8,7 @@ from hornbook.recipes.inference.recalibrate_batchnorm import recalibrate_batchno
 from hornbook.zoo import fine_tune
 from hornbook.zoo.backbones import open_backbone
 from hornbook.zoo.backbones.keras_applications import ARCHITECTURES, FAMILIES
-from hornbook.zoo.finetune.settings import STRATEGIES
+from hornbook.zoo.finetune.checks import STRATEGIES
 
 SMALL = {"inception_v3": 75, "inception_resnet_v2": 75, "xception": 71}
 QUICK = ("mobilenet", "mobilenet_v3")
@@ -31,7 +31,7 @@ def test_each_strategy_takes_its_steps(family, tmp_path):
     rng = np.random.default_rng(0)
     x = rng.integers(0, 256, (4, side, side, 3), dtype="uint8")
     y = np.arange(4) % 2
-    strategies = ("gradual",) if family in QUICK else STRATEGIES
+    strategies = ("gradual_unfreezing",) if family in QUICK else STRATEGIES
     backbone = open_backbone(
         f"keras/{first_of(family)}", input_shape=(side, side, 3), weights=None
     )
@@ -49,11 +49,18 @@ def test_each_strategy_takes_its_steps(family, tmp_path):
         backbone.model.set_weights(start)
         before = {v.path: np.array(v) for v in backbone.model.variables}
         tuned = fine_tune(
-            backbone, (x, y), strategy=strategy, epochs=2, batch_size=4, xla=False
+            backbone,
+            (x, y),
+            strategy=strategy,
+            epochs=2,
+            steps_per_epoch=1,
+            batch_size=4,
+            jit_compile=False,
+            random_crop=False,
         )
         after = {v.path: np.array(v) for v in backbone.model.variables}
         still = {path for path in before if np.array_equal(before[path], after[path])}
-        if strategy == "probe":
+        if strategy == "linear_probe":
             assert still == before.keys()
         else:
             assert norms <= still
@@ -93,10 +100,11 @@ def test_text_from_a_folder_that_keras_hub_wrote(tmp_path):
         (x, y),
         (x, y),
         strategy="full",
-        backbone_rate=1.0,
+        backbone_lr_multiplier=1.0,
         epochs=20,
         batch_size=4,
-        rate=3e-3,
+        learning_rate=3e-3,
+        steps_per_epoch=4,
         dropout=0.0,
     )
     assert tuned.history[-1]["val_accuracy"] == 1

@@ -17,7 +17,7 @@ from hornbook.zoo import fine_tune
 from hornbook.zoo.finetune import processes
 
 SCRIPT = """
-import functools, json, os, sys
+import functools, json, math, os, sys
 sys.modules["tensorflow"] = None  # Keras would import it to seed it: half of the time
 import keras, numpy as np
 from keras import layers
@@ -42,8 +42,9 @@ def run(train, devices=1, batch_size=16, **options):
     hidden = layers.Conv2D(4, 2, name="b")(layers.ReLU()(hidden))
     backbone = keras.Model(inputs, layers.GlobalAveragePooling2D()(hidden))
     return fine_tune(
-        backbone, train, (x[:21], y[:21]), classes=3, batch_size=batch_size,
-        batchnorm="update", rate=0.01, devices=devices if together else 1, **options,
+        backbone, train, (x[:21], y[:21]), num_classes=3, batch_size=batch_size,
+        batchnorm="update", learning_rate=0.01, steps_per_epoch=math.ceil(50 / batch_size),
+        devices=devices if together else 1, **options,
     )
 
 def refused(*arguments, **options):
@@ -64,7 +65,7 @@ if together:
     ]
 arrays = run(
     (x, y), epochs=4, augment=layers.GaussianNoise(0.2, seed=1),
-    cache=f"{folder}/cache", checkpoint=f"{folder}/state",
+    cache=f"{folder}/cache", backup_dir=f"{folder}/state",
 )
 # Passes of 16, 16, 16 and 2.
 stream = run(SeededBatches(x, y, 16), devices=2, strategy="full", epochs=3)

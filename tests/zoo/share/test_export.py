@@ -12,10 +12,7 @@ import pytest
 from hornbook.errors import InputError
 from hornbook.zoo.backbones import open_backbone
 from hornbook.zoo.finetune.head import build_head
-from hornbook.zoo.finetune.inference_model import (
-    build_classifier,
-    build_inference_model,
-)
+from hornbook.zoo.finetune.inference_model import build_inference_model
 from hornbook.zoo.share import export
 from hornbook.zoo.share.export import export_run, make_exportable
 
@@ -26,15 +23,16 @@ def inference_model(views):
     """A fine-tuned model whose BatchNormalization and dropout would be noticed."""
     keras.utils.set_random_seed(0)
     backbone = open_backbone("glyphnet_small.letters_rgb").model
-    return build_inference_model(
-        build_classifier(backbone, build_head(64, 3)), 36, views, "mean"
-    )
+    crops = keras.Input(backbone.input_shape[1:])
+    outputs = build_head(64, 3)(backbone(crops))
+    classifier = keras.Model(crops, outputs, name="classifier")
+    return build_inference_model(classifier, 36, views, "mean")
 
 
 @pytest.fixture(params=["none", "five"])
 def run(request, tmp_path):
     inference_model(request.param).save(tmp_path / "model.keras")
-    (tmp_path / "config.json").write_text(json.dumps({"image_size": 36}))
+    (tmp_path / "config.json").write_text(json.dumps({"picture_size": 36}))
     return tmp_path
 
 

@@ -64,18 +64,21 @@ def test_a_big_folder_is_the_same_from_disk(tmp_path, monkeypatch):
 
 def test_a_whole_run_from_disk_ends_with_the_same_bits(tmp_path, monkeypatch):
     from hornbook.zoo.runs import run
-    from hornbook.zoo.runs.config import Job
+    from hornbook.zoo.runs.config import RunConfig
+    from hornbook.zoo.runs.load import load_run
+    from hornbook.zoo.runs.records import read_config
 
-    job = Job(data=write_folder(tmp_path / "data", classes=2, each=16), epochs=2)
+    data = write_folder(tmp_path / "data", classes=2, each=16)
+    config = RunConfig.of({"data": data, "epochs": 2, "steps_per_epoch": 4})
     weights = []
     for name, bound in (("memory", 2**31), ("disk", 100)):
         monkeypatch.setattr(from_folder, "IN_MEMORY_AT_MOST", bound)
-        made, dataset = run.create(job, tmp_path / name, command="")
+        made, dataset = run.create(config, tmp_path / name)
         run.execute(tmp_path / name, made, dataset)
-        weights.append(run.open_model(tmp_path / name)[0].get_weights())
+        weights.append(load_run(tmp_path / name)[0].get_weights())
     assert (
-        run.read_config(tmp_path / "disk")["data_sha256"]
-        == (run.read_config(tmp_path / "memory")["data_sha256"])
+        read_config(tmp_path / "disk")["data_sha256"]
+        == (read_config(tmp_path / "memory")["data_sha256"])
     )
     for a, b in zip(*weights, strict=True):
         np.testing.assert_array_equal(a, b)
@@ -180,7 +183,7 @@ dataset = load_dataset(f"folder:{sys.argv[1]}", size=96, channels=3)
 train, validation = dataset.train, dataset.validation
 tuned = fine_tune(
     backbone, (train.images, train.labels), (validation.images, validation.labels),
-    classes=dataset.classes, epochs=3, cache=sys.argv[2], batch_size=64,
+    class_names=dataset.classes, epochs=3, cache=sys.argv[2], batch_size=64,
 )
 print(len(train), len(tuned.history), now("VmHWM"))
 """
