@@ -66,7 +66,7 @@ def test_what_was_kept_is_the_best_epoch(tuned):
 
 
 def test_it_draws_its_curves(tuned):
-    left, right = tuned.plot().axes
+    left, _ = tuned.plot().axes
     [training] = [each for each in left.lines if each.get_linestyle() == "-"][:1]
     np.testing.assert_allclose(
         training.get_ydata(), [row["loss"] for row in tuned.history]
