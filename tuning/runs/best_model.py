@@ -13,6 +13,7 @@ from hornbook.stats import wilson_interval
 from hornbook.tuning.report.read import Trial, read_search
 from hornbook.tuning.runs.plain_layers import with_plain_layers
 from hornbook.tuning.runs.run import SearchJob
+from hornbook.zoo.finetune.fine_tune import fine_tune
 
 
 def keep_best(job: SearchJob) -> Trial | None:
@@ -28,15 +29,47 @@ def keep_best(job: SearchJob) -> Trial | None:
     if not ranked:
         return None
     best = ranked[0]
-    model = _train_on_all(job, best) if job.settings.folds else _saved_model(job)
-    shape = job.data.train[0].shape[1:]
-    kept = with_plain_layers(job.space.inference_model(model, shape))
-    if job.data.are_images:
-        kept = _for_any_size(kept, shape)
+    if job.space.backbone is not None:
+        kept, values = _fine_tune(job)
+    else:
+        model = _train_on_all(job, best) if job.settings.folds else _saved_model(job)
+        shape = job.data.train[0].shape[1:]
+        kept = with_plain_layers(job.space.inference_model(model, shape))
+        if job.data.are_images:
+            kept = _for_any_size(kept, shape)
+        values = best.values
     with atomic_write(job.folder / "best.keras") as new:
         kept.save(new)
-    write_json(job.folder / "best.json", best.values)
+    write_json(job.folder / "best.json", values)
     return best
+
+
+def _fine_tune(job: SearchJob) -> tuple[keras.Model, dict[str, Any]]:
+    """The best fine-tuning again, from begin to end, and its settings.
+
+    A search scores the best epoch of a trial; what is kept is what `hornbook finetune`
+    gives with the same settings.
+    """
+    model = job.tuner.hypermodel.build(job.tuner.get_best_hyperparameters(1)[0])
+    settings = {
+        "data": job.data.name,
+        "labels_per_class": job.settings.labels_per_class,
+        "skip_unreadable": job.settings.skip_unreadable,
+        "epochs": job.arguments["epochs"],
+        "batch_size": job.arguments.get("batch_size", job.settings.batch_size),
+        **model.fine_tuning,
+    }
+    given = ("data", "labels_per_class", "skip_unreadable", "backbone")
+    x, y = job.data.train
+    tuned = fine_tune(
+        model.fine_tuning["backbone"],
+        (x, y),
+        job.data.validation,
+        class_names=job.data.class_names,
+        verbose=0,
+        **{name: value for name, value in settings.items() if name not in given},
+    )
+    return tuned.model, {k: v for k, v in settings.items() if v is not None}
 
 
 def _saved_model(job: SearchJob) -> keras.Model:

@@ -80,7 +80,7 @@ def read_data(
     elif (settings.data or "").startswith("csv:"):
         data = _from_table(settings)
     else:
-        data = _from_images(settings, progress)
+        data = _from_images(settings, space, progress)
     if settings.folds:
         return _join(data)
     if data.validation is None:
@@ -104,16 +104,24 @@ def _from_space(given: Mapping[str, Any], space: SpaceFile) -> Data:
     return Data(f"the data of {space.name}", **parts, class_names=class_names)
 
 
-def _from_images(settings: Settings, progress: Progress | None) -> Data:
+def _from_images(
+    settings: Settings, space: SpaceFile, progress: Progress | None
+) -> Data:
     from hornbook.zoo.data.dataset import read_source
     from hornbook.zoo.data.splits import draw_dataset
+    from hornbook.zoo.finetune.views import picture_size
+    from hornbook.zoo.runs.run import backbone_facts
 
-    spec = settings.data or EMBEDDED
+    spec, size, channels = settings.data or EMBEDDED, SIZE, 3
+    if space.backbone is not None:
+        # As `hornbook finetune` reads them.
+        side, channels, *_ = backbone_facts(space.backbone)
+        size = picture_size(side)
     with (progress or Progress()).stage("read") as update:
         found = read_source(
             spec,
-            size=SIZE,
-            channels=3,
+            size=size,
+            channels=channels,
             skip_unreadable=settings.skip_unreadable,
             on_progress=lambda done, total: update(done, total=total),
         )

@@ -25,6 +25,7 @@ from hornbook.tuning.search.explore import explore
 from hornbook.tuning.search.grid import coarsen
 from hornbook.tuning.search.stages import STAGES
 from hornbook.tuning.search.tuner import Tuner
+from hornbook.tuning.trials.fine_tuning import FineTuning
 
 CONFIG = "config.json"
 
@@ -154,9 +155,15 @@ def _assemble(
     executor: Executor | None,
 ) -> SearchJob:
     x, y = space.prepare(data.train[0]), data.train[1]
-    build = space.bound(x.shape[1:], len(data.class_names))
+    build = space.bound(x.shape[1:], len(data.class_names), settings.seed)
     model, found = _try(build, space)
     found = fix(found, settings.fixed)
+    if isinstance(model, FineTuning) and (settings.folds or settings.executions > 1):
+        raise InputError(
+            "Every trial of this search space has the same seed and trains whole, so "
+            "leave out --folds and --executions. "
+            f"Received: folds={settings.folds}, executions={settings.executions}"
+        )
     names = [each.name for each in found.space]
     epochs = settings.epochs or space.epochs
     arguments = {"x": x, "y": y, "epochs": epochs, "verbose": 0}

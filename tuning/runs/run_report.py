@@ -142,9 +142,13 @@ def _next_steps(job: SearchJob, config: Mapping[str, Any]) -> Iterator[dict[str,
         options += ["--labels-per-class", str(settings.labels_per_class)]
     options += ["--epochs", str(config["epochs"]), "--seed", str(settings.seed + 1)]
     options += ["--fix", str(folder / "best.json"), "--trials", "1"]
+    command = ["hornbook", "tune", *options]
+    if job.space.backbone is not None:
+        command = ["hornbook", "finetune", "--settings", str(folder / "best.json")]
+        command += ["--seed", str(settings.seed + 1)]
     yield {
         "why": "Train with the best values and another seed; --data takes other data:",
-        "code": shlex.join(["hornbook", "tune", *options]),
+        "code": shlex.join(command),
     }
     if job.data.test is not None and not (folder / "test.json").is_file():
         yield {

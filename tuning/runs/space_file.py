@@ -56,7 +56,14 @@ class SpaceFile:
         inference_model = self._get("inference_model")
         return model if inference_model is None else inference_model(model, shape)
 
-    def bound(self, shape: tuple[int, ...], num_classes: int) -> Callable[[Any], Any]:
+    @property
+    def backbone(self) -> str | None:
+        """The backbone whose fine-tuning is searched, or `None`."""
+        return self._get("BACKBONE")
+
+    def bound(
+        self, shape: tuple[int, ...], num_classes: int, seed: int = 0
+    ) -> Callable[[Any], Any]:
         """Returns `build` as a function of `hp` alone.
 
         The function can be sent to another process.
@@ -64,8 +71,9 @@ class SpaceFile:
         Args:
             shape: Tuple of integers, the shape of an example.
             num_classes: Integer, the number of classes.
+            seed: Integer, the seed of the search.
         """
-        known = {"shape": tuple(shape), "num_classes": num_classes}
+        known = {"shape": tuple(shape), "num_classes": num_classes, "seed": seed}
         asked = inspect.signature(self._get("build")).parameters
         given = {name: value for name, value in known.items() if name in asked}
         return functools.partial(_build, str(self.path), given)

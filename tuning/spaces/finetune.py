@@ -1,91 +1,48 @@
-"""A backbone of the zoo under a new head, all trained, the backbone more slowly.
+"""A backbone of the zoo, fine-tuned as `hornbook finetune` does it.
 
-Over: the rate, the backbone's multiple of it, weight decay, what the head drops and how
-much, and how strongly the pictures are changed. All but the head's kind are numbers,
-so that few trials compile.
+Over: the learning rate, the backbone's multiple of it, weight decay, dropout, label
+smoothing, and whether pictures are changed at random. A trial is a whole fine-tuning
+from the backbone's own weights, and the features of the frozen backbone are computed
+once for all trials. Copy the file to search another backbone or other settings.
 """
 
-import keras
-from keras import layers
+from typing import Any
 
-from hornbook.recipes.augmentation.image_augmentation import ImageAugmentation
-from hornbook.recipes.augmentation.random_crop import RandomCrop
-from hornbook.recipes.layers.drop_connect import DropConnect
-from hornbook.recipes.layers.maxout import Maxout
-from hornbook.recipes.optimizers.layerwise_learning_rate import LayerwiseLearningRate
-from hornbook.zoo.backbones.open_backbone import open_backbone
+from hornbook.tuning.trials.fine_tuning import FineTuning
 
+BACKBONE = "glyphnet.letters_rgb"
 EPOCHS = 10
 
 
-def build(
-    hp,
-    shape=(36, 36, 3),
-    num_classes=10,
-    heads=("dropout", "drop_connect"),
-    backbones=None,
-    augments=("digits",),
-    optimizers=("adamw",),
-):
-    """Builds a classifier of pictures.
+def settings(hp: Any) -> dict[str, Any]:
+    """The settings of `fine_tune` for one trial: any of its keywords.
 
     Args:
         hp: `keras_tuner.HyperParameters`.
-        shape: Of a picture; each side at least 32.
-        num_classes: Integer, the number of classes.
-        heads: Of "dropout", "drop_connect" and "maxout".
-        backbones: Ids of the zoo. By default the letters' of as many channels.
-        augments: Presets of `ImageAugmentation`.
-        optimizers: Of "adamw" and "sgd".
-
-    Returns:
-        A compiled model from pixels, 0 to 255, to probabilities.
     """
-    if backbones is None:
-        backbones = [f"glyphnet.letters_{'grey' if shape[-1] == 1 else 'rgb'}"]
-    backbone = open_backbone(_choose(hp, "backbone", backbones)).model
-    size = backbone.input_shape[1]
-    augment = ImageAugmentation.from_preset(
-        _choose(hp, "augment", augments), strength=hp.Float("augment_strength", 0.05, 1)
-    )
-    head = build_head(hp, backbone.output_shape[-1], num_classes, heads)
-
-    pictures = keras.Input(shape, dtype="uint8", name="picture")
-    crops = augment(RandomCrop(size, size)(pictures))
-    model = keras.Model(pictures, head(backbone(crops)), name="classifier")
-    kind = _choose(hp, "optimizer", optimizers)
-    learning_rate = hp.Float("learning_rate", 1e-4, 1e-1, sampling="log", default=1e-2)
-    weight_decay = hp.Float("weight_decay", 1e-5, 1e-1, sampling="log")
-    if kind == "sgd":
-        optimizer = keras.optimizers.SGD(
-            learning_rate, momentum=0.9, nesterov=True, weight_decay=weight_decay
-        )
-    else:
-        optimizer = keras.optimizers.AdamW(learning_rate, weight_decay=weight_decay)
-    multiplier = hp.Float(
-        "backbone_lr_multiplier", 3e-3, 1, sampling="log", default=0.1
-    )
-    model.compile(
-        LayerwiseLearningRate(optimizer, {"^head/": 1.0, ".*": multiplier}),
-        loss="sparse_categorical_crossentropy",
-        metrics=["accuracy"],
-    )
-    return model
+    augment = hp.Choice("augment", ["none", "digits"])
+    return {
+        "optimizer": "adamw",
+        "learning_rate": hp.Float(
+            "learning_rate", 1e-3, 1e-1, sampling="log", default=3e-2
+        ),
+        "backbone_lr_multiplier": hp.Float(
+            "backbone_lr_multiplier", 1e-2, 1, sampling="log", default=0.1
+        ),
+        "weight_decay": hp.Float("weight_decay", 1e-5, 1e-1, sampling="log"),
+        "dropout": hp.Float("dropout", 0.05, 0.7, default=0.3),
+        "label_smoothing": hp.Float("label_smoothing", 0.0, 0.2),
+        "augment": None if augment == "none" else augment,
+    }
 
 
-def build_head(hp, features, num_classes, kinds):
-    """Builds a head that drops activations or weights, from features to classes."""
-    kind = _choose(hp, "head", kinds)
-    rate = hp.Float("dropout", 0.05, 0.7, default=0.3)
-    output = layers.Dense(num_classes, activation="softmax", name="probabilities")
-    inner = [DropConnect(output, rate)]
-    if kind != "drop_connect":
-        inner = [layers.Dropout(rate), output]
-    if kind == "maxout":
-        inner = [Maxout(64, pieces=2), *inner]
-    return keras.Sequential([keras.Input((features,)), *inner], name="head")
+def build(hp: Any, num_classes: int = 10, seed: int = 0) -> FineTuning:
+    """A classifier whose training is the fine-tuning.
 
-
-def _choose(hp, name, values):
-    """One of the values: a hyperparameter only where there are several."""
-    return hp.Choice(name, list(values)) if len(values) > 1 else values[0]
+    Args:
+        hp: `keras_tuner.HyperParameters`.
+        num_classes: Integer. The number of classes.
+        seed: Integer. Of the search; every trial has it, so that trials differ in
+            their settings alone.
+    """
+    return FineTuning.of(BACKBONE, {**settings(hp), "seed": seed}, num_classes)
