@@ -86,7 +86,7 @@ def fit_phase(
     columns = zip(*history.values(), strict=True)
     rows = [dict(zip(history, row, strict=True)) for row in columns]
     kept = None
-    if validation is not None and rows:
+    if validation is not None and len(rows) > 1:
         best = min(range(len(rows)), key=lambda place: rows[place]["val_loss"])
         kept = (
             f"Of phase {name!r} the weights after epoch {best + 1} of {len(rows)} are "

@@ -23,9 +23,9 @@ EXPECTED = {
         "learning_rate",
         "backbone_lr_multiplier",
         "weight_decay",
-        "head",
         "dropout",
-        "augment_strength",
+        "label_smoothing",
+        "augment",
     },
     "head": {
         "head",
@@ -66,8 +66,6 @@ def test_space_has_what_it_says(name):
 @pytest.mark.parametrize(
     ("name", "values"),
     [
-        ("finetune", {"head": "drop_connect"}),
-        ("finetune", {"head": "dropout"}),
         ("head", {"head": "maxout"}),
         ("cnn", {"batch_norm": False}),
         ("table", {"unit": "maxout", "optimizer": "sgd"}),
@@ -92,37 +90,14 @@ def test_models_train_and_go_home_in_plain_keras(name, values, tmp_path):
     np.testing.assert_allclose(loaded.predict(x, verbose=0), outputs, atol=1e-5)
 
 
-def test_backbone_has_a_multiplier_of_the_learning_rate():
-    model = build("finetune", backbone_lr_multiplier=0.25, learning_rate=0.01)
-    model.optimizer.build(model.trainable_variables)
-    multipliers = dict(
-        zip(
-            [variable.path for variable in model.trainable_variables],
-            model.optimizer.multipliers,
-            strict=True,
-        )
-    )
-    heads = {path for path in multipliers if path.startswith("head/")}
-    assert heads and {multipliers[path] for path in heads} == {1.0}
-    assert {multipliers[path] for path in multipliers.keys() - heads} == {0.25}
-    assert float(model.optimizer.learning_rate) == pytest.approx(0.01)
+def test_every_setting_of_the_fine_tuning_is_one_of_fine_tune_s():
+    from hornbook.zoo.runs.config import RunConfig
 
-
-def test_options_become_hyperparameters_where_there_are_several():
-    from hornbook.tuning.spaces import finetune
-
-    def wide(hp):
-        return finetune.build(
-            hp,
-            heads=("dropout", "maxout"),
-            augments=("digits", "light"),
-            optimizers=("adamw", "sgd"),
-        )
-
-    found = {each.name: each for each in explore(wide, "val_loss").space}
-    assert found["augment"].values == ["digits", "light"]
-    assert found["optimizer"].values == ["adamw", "sgd"]
-    assert found["head"].values == ["dropout", "maxout"]
+    model = build("finetune", backbone_lr_multiplier=0.25, augment="digits")
+    assert model.fine_tuning["backbone_lr_multiplier"] == 0.25
+    assert model.fine_tuning["augment"] == "digits"
+    RunConfig.of(dict(model.fine_tuning))
+    assert build("finetune", augment="none").fine_tuning["augment"] is None
 
 
 def test_head_goes_home_on_its_backbone():
