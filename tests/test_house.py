@@ -64,7 +64,7 @@ MOST_LINES = 400
 # Private attributes of others that are read elsewhere than in `compat.py`.
 # The first three are keras-tuner's, each beside the subclass that overrides its method.
 PRIVATE = {
-    "tuning/executors/protocol.py": {"_directory", "_display", "_save_trial"},
+    "tuning/executors/packing.py": {"_directory", "_display", "_save_trial"},
     "tuning/search/project.py": {
         *("_get_oracle_fname", "_get_trial_dir", "_retry_queue", "_save_trial"),
     },
@@ -73,9 +73,7 @@ PRIVATE = {
         *("_get_tuner_fname", "_max_collisions", "_populate_initial_space"),
         "_retry_queue",
     },
-    "tuning/trials/runner.py": {"_distribute_strategy"},  # keras-tuner puts it there
-    "zoo/finetune/distribution.py": {"_path"},  # written, as nothing public can
-    "zoo/finetune/mixed_precision.py": {"_flatten_layers"},
+    "tuning/warm/plain_fit.py": {"_distribute_strategy"},  # keras-tuner puts it there
 }
 # Named tuples and `os` have public names that begin with an underscore.
 PUBLIC = {"_asdict", "_exit", "_fields", "_replace"}

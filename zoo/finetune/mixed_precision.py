@@ -2,6 +2,8 @@
 
 import contextlib
 
+from hornbook.compat import all_layers
+
 
 @contextlib.contextmanager
 def computing_in(model, mixed):
@@ -16,7 +18,7 @@ def computing_in(model, mixed):
     """
     layers = [
         layer
-        for layer in model._flatten_layers()
+        for layer in all_layers(model)
         if mixed
         and layer.dtype_policy.name == "float32"
         and layer.name != "probabilities"
