@@ -162,8 +162,8 @@ def tune(
 
     quiet()
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    from hornbook.cli.progress import Bars
     from hornbook.cli.trials_table import watching
+    from hornbook.progress import Bars
     from hornbook.run_folder import free_folder
     from hornbook.tuning.runs import best_model, run, run_report
     from hornbook.tuning.runs.settings import Settings
