@@ -333,6 +333,22 @@ def late_attributes(root):
                         yield f"{path.relative_to(root)}:{line}: {node.name}.{name}"
 
 
+def unannotated(root):
+    """Public functions and methods that do not say what they return, as `file:line`."""
+    functions = ast.FunctionDef | ast.AsyncFunctionDef
+    for path in files(root, "src/hornbook", "zoo", "tuning"):
+        if path.name.startswith("_") and path.name != "__init__.py":
+            continue
+        to_read = [parse(path)]
+        while to_read:
+            for node in to_read.pop().body:
+                is_public = not getattr(node, "name", "_").startswith("_")
+                if is_public and isinstance(node, ast.ClassDef):
+                    to_read.append(node)
+                if is_public and isinstance(node, functions) and node.returns is None:
+                    yield f"{path.relative_to(root)}:{node.lineno}"
+
+
 def calls(root, *tops):
     """Every call with a dotted or plain name, as path, line, last name and node."""
     for path in files(root, *tops):
@@ -626,6 +642,33 @@ class TestAttributes:
         write(tmp_path, "zoo/b.py", "a._x, model._z, getattr(model, '_w'), n._asdict()")
         write(tmp_path, "src/hornbook/compat.py", "model._v")
         assert private_attributes(tmp_path) == {"zoo/b.py": {"_z", "_w"}}
+
+
+class TestAnnotations:
+    def test_public_functions_say_what_they_return(self):
+        found = list(unannotated(ROOT))
+        assert not found, "\n".join(found)
+
+    @pytest.mark.parametrize(
+        ("path", "text", "found"),
+        [
+            ("zoo/a.py", "def f(): 0", True),
+            ("zoo/a.py", "async def f(): 0", True),
+            ("zoo/a.py", "def f() -> int: 0", False),
+            ("zoo/a.py", "def _f(): 0", False),
+            ("zoo/a.py", "def f() -> int:\n def g(): 0", False),
+            ("zoo/_a.py", "def f(): 0", False),
+            ("zoo/__init__.py", "def f(): 0", True),
+            ("zoo/a.py", "class A:\n def f(self): 0", True),
+            ("zoo/a.py", "class A:\n @property\n def f(self) -> int: 0", False),
+            ("zoo/a.py", "class A:\n def __call__(self): 0", False),
+            ("zoo/a.py", "class _A:\n def f(self): 0", False),
+            ("recipes/a.py", "def f(): 0", False),
+        ],
+    )
+    def test_rule(self, tmp_path, path, text, found):
+        write(tmp_path, path, text)
+        assert bool(list(unannotated(tmp_path))) == found
 
 
 class TestOneDoor:

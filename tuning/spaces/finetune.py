@@ -5,6 +5,9 @@ much, and how strongly the pictures are changed. All but the head's kind are num
 so that few trials compile.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 from keras import layers
 
@@ -19,14 +22,14 @@ EPOCHS = 10
 
 
 def build(
-    hp,
-    shape=(36, 36, 3),
-    num_classes=10,
-    heads=("dropout", "drop_connect"),
-    backbones=None,
-    augments=("digits",),
-    optimizers=("adamw",),
-):
+    hp: Any,
+    shape: tuple[int, ...] = (36, 36, 3),
+    num_classes: int = 10,
+    heads: Sequence[str] = ("dropout", "drop_connect"),
+    backbones: Sequence[str] | None = None,
+    augments: Sequence[str] = ("digits",),
+    optimizers: Sequence[str] = ("adamw",),
+) -> keras.Model:
     """Builds a classifier of pictures.
 
     Args:
@@ -73,7 +76,9 @@ def build(
     return model
 
 
-def build_head(hp, features, num_classes, kinds):
+def build_head(
+    hp: Any, features: int, num_classes: int, kinds: Sequence[str]
+) -> keras.Model:
     """Builds a head that drops activations or weights, from features to classes."""
     kind = _choose(hp, "head", kinds)
     rate = hp.Float("dropout", 0.05, 0.7, default=0.3)

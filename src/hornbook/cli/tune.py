@@ -14,7 +14,7 @@ from hornbook.errors import InputError
 INTERRUPTED = 130  # What a shell gives a program that Ctrl-C ended.
 
 
-def register(app):
+def register(app: typer.Typer) -> None:
     """Adds the command."""
     app.command(rich_help_panel="Tuning")(tune)
 
@@ -131,7 +131,7 @@ def tune(
             metavar="SPACE",
         ),
     ] = None,
-):
+) -> None:
     """Search for hyperparameters: by default, of fine-tuning on the embedded digits.
 
     Writes a folder with a report and the best model. An interrupted search continues
