@@ -185,7 +185,7 @@ class Runner:
             record["seconds"] += time.monotonic() - started
             started = time.monotonic()
             records.save(record, folder)
-            shutil.rmtree(state.directory, ignore_errors=True)
+            shutil.rmtree(state.backup_dir, ignore_errors=True)
             if pruning.epoch is not None:
                 break
         return record
