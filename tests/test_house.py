@@ -64,7 +64,7 @@ MOST_LINES = 400
 # Private attributes of others that are read elsewhere than in `compat.py`.
 # The first three are keras-tuner's, each beside the subclass that overrides its method.
 PRIVATE = {
-    "tuning/executors/protocol.py": {"_directory", "_display", "_save_trial"},
+    "tuning/executors/packing.py": {"_directory", "_display", "_save_trial"},
     "tuning/search/project.py": {
         *("_get_oracle_fname", "_get_trial_dir", "_retry_queue", "_save_trial"),
     },
@@ -73,9 +73,7 @@ PRIVATE = {
         *("_get_tuner_fname", "_max_collisions", "_populate_initial_space"),
         "_retry_queue",
     },
-    "tuning/trials/runner.py": {"_distribute_strategy"},  # keras-tuner puts it there
-    "zoo/finetune/distribution.py": {"_path"},  # written, as nothing public can
-    "zoo/finetune/mixed_precision.py": {"_flatten_layers"},
+    "tuning/warm/plain_fit.py": {"_distribute_strategy"},  # keras-tuner puts it there
 }
 # Named tuples and `os` have public names that begin with an underscore.
 PUBLIC = {"_asdict", "_exit", "_fields", "_replace"}
@@ -333,6 +331,22 @@ def late_attributes(root):
                 for name, line in attributes_set(method):
                     if name not in known:
                         yield f"{path.relative_to(root)}:{line}: {node.name}.{name}"
+
+
+def unannotated(root):
+    """Public functions and methods that do not say what they return, as `file:line`."""
+    functions = ast.FunctionDef | ast.AsyncFunctionDef
+    for path in files(root, "src/hornbook", "zoo", "tuning"):
+        if path.name.startswith("_") and path.name != "__init__.py":
+            continue
+        to_read = [parse(path)]
+        while to_read:
+            for node in to_read.pop().body:
+                is_public = not getattr(node, "name", "_").startswith("_")
+                if is_public and isinstance(node, ast.ClassDef):
+                    to_read.append(node)
+                if is_public and isinstance(node, functions) and node.returns is None:
+                    yield f"{path.relative_to(root)}:{node.lineno}"
 
 
 def calls(root, *tops):
@@ -628,6 +642,33 @@ class TestAttributes:
         write(tmp_path, "zoo/b.py", "a._x, model._z, getattr(model, '_w'), n._asdict()")
         write(tmp_path, "src/hornbook/compat.py", "model._v")
         assert private_attributes(tmp_path) == {"zoo/b.py": {"_z", "_w"}}
+
+
+class TestAnnotations:
+    def test_public_functions_say_what_they_return(self):
+        found = list(unannotated(ROOT))
+        assert not found, "\n".join(found)
+
+    @pytest.mark.parametrize(
+        ("path", "text", "found"),
+        [
+            ("zoo/a.py", "def f(): 0", True),
+            ("zoo/a.py", "async def f(): 0", True),
+            ("zoo/a.py", "def f() -> int: 0", False),
+            ("zoo/a.py", "def _f(): 0", False),
+            ("zoo/a.py", "def f() -> int:\n def g(): 0", False),
+            ("zoo/_a.py", "def f(): 0", False),
+            ("zoo/__init__.py", "def f(): 0", True),
+            ("zoo/a.py", "class A:\n def f(self): 0", True),
+            ("zoo/a.py", "class A:\n @property\n def f(self) -> int: 0", False),
+            ("zoo/a.py", "class A:\n def __call__(self): 0", False),
+            ("zoo/a.py", "class _A:\n def f(self): 0", False),
+            ("recipes/a.py", "def f(): 0", False),
+        ],
+    )
+    def test_rule(self, tmp_path, path, text, found):
+        write(tmp_path, path, text)
+        assert bool(list(unannotated(tmp_path))) == found
 
 
 class TestOneDoor:

@@ -65,7 +65,7 @@ def find_code(path: str | os.PathLike) -> str | None:
         is_foreign = kind == "function" and package not in TRUSTED_PACKAGES
         if kind in CODE_CARRIERS or is_foreign:
             call = f"a call of {module}.{node.get('config')}"
-            return CODE_CARRIERS.get(kind, call) + _name(node)
+            return CODE_CARRIERS.get(str(kind), call) + _name(node)
     return None
 
 

@@ -10,6 +10,7 @@ colour, the glyphs of each epoch are drawn over new procedural backgrounds.
 import argparse
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,7 @@ def pretrain(
     images, labels, names = load_glyphs("train")
     held_images, held_labels, _ = load_glyphs("validation")
     channels = 1
-    transform = random_crops
+    transform: Callable[..., np.ndarray] = random_crops
     if tag == "letters_rgb":
         channels = 3
         rng = np.random.default_rng(seed)
@@ -95,8 +96,10 @@ def pretrain(
         held = [procedural_background(rng, BACKGROUND_SIZE) for _ in range(1_000)]
         held_images = over_backgrounds(held_images, np.stack(held), rng)
 
-        def transform(ink: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        def random_backgrounds(ink: np.ndarray, rng: np.random.Generator) -> np.ndarray:
             return random_crops(over_backgrounds(ink, backgrounds, rng), rng)
+
+        transform = random_backgrounds
 
     held_images = centre_crops(held_images, CROP)
     batches = SeededBatches(

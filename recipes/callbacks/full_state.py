@@ -92,7 +92,8 @@ class FullState(keras.callbacks.Callback):
             )
         self.backup_dir = pathlib.Path(backup_dir)
         self.data = data
-        self.resumed_epoch = None
+        self.resumed_epoch = self._history = None
+        self._others, self._at_begin = {}, {}
 
     def on_train_begin(self, logs=None):
         """Restores the state, if there is one."""

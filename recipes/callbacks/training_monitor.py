@@ -116,6 +116,8 @@ class TrainingMonitor(keras.callbacks.Callback):
         self.probe, self.update_freq = probe, update_freq
         self.parquet, self.tensorboard = parquet, tensorboard
         self.rows = []
+        self._step = self._next = self._epoch = self._begun = 0
+        self._pending = self._file = self._table = self._writer = None
 
     def on_train_begin(self, logs=None):
         self._step = self._next = self._epoch = 0

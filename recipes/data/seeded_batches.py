@@ -95,18 +95,21 @@ class SeededBatches(keras.utils.PyDataset):
         self.seed = seed
         self.transform = transform
         self.steps_per_epoch = steps_per_epoch
-        self.set_epoch(0)
+        self.epoch, self._order = 0, self._draw(0)
 
     def set_epoch(self, epoch: int) -> None:
         """Switches to the batches of `epoch`, counted from 0."""
         _check_integer("epoch", epoch, at_least=0)
-        self.epoch = epoch
+        self.epoch, self._order = epoch, self._draw(epoch)
+
+    def _draw(self, epoch):
+        """The examples of an epoch, by their places, in their order."""
         size = len(self.arrays[0])
         steps = self.steps_per_epoch
         length = size if steps is None else steps * self.batch_size
         first, offset = divmod(epoch * length, size)
         passes = [self._pass(first + i) for i in range(-(-(offset + length) // size))]
-        self._order = np.concatenate(passes)[offset : offset + length]
+        return np.concatenate(passes)[offset : offset + length]
 
     def _pass(self, number):
         # A spawn key keeps this stream apart from those that transforms draw from.

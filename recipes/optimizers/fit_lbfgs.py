@@ -195,6 +195,7 @@ class _Objective:
         self.compute = _loss_and_gradients(model)
         self.evaluations = 0
         self.best, self.lowest = _flat([v.value for v in self.variables]), math.inf
+        self.gradient = None
 
     def move_to(self, point):
         ends = np.cumsum([math.prod(v.shape) for v in self.variables])

@@ -104,7 +104,7 @@ class LayerwiseLearningRate(keras.optimizers.Optimizer):
         )
         optimizer.use_ema = False  # the average has to be of the scaled weights
         self.optimizer = optimizer
-        self.multipliers = multipliers
+        self._multipliers, self._numbers = _checked(multipliers), None
 
     def build(self, variables):
         """Creates the variables, the wrapped optimizer's too."""

@@ -11,7 +11,7 @@ BATCH_HOOKS = [
 ]
 
 
-def wants_batches(callback):
+def wants_batches(callback: keras.callbacks.Callback) -> bool:
     """Whether a callback does something at each batch."""
     if type(callback) is keras.callbacks.TensorBoard:
         return callback.update_freq != "epoch"

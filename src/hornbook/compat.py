@@ -1,4 +1,4 @@
-"""Keras's private attributes that the zoo and the tuner read: one function each.
+"""Keras's private attributes that the zoo and the tuner use: one function each.
 
 Keras offers no public way to any of these. If a release moves one, this file is what
 has to change. It imports nothing, so that whoever uses it decides about Keras.
@@ -120,3 +120,21 @@ def epoch_of_backup(model) -> int:
     0
     """
     return model._initial_epoch or 0
+
+
+def set_path(variable, path: str) -> None:
+    """Gives a variable another path, by which optimizers and saved states find it.
+
+    Args:
+        variable: A `keras.Variable`.
+        path: String, such as "dense/kernel".
+
+    Example:
+
+    >>> import keras
+    >>> variable = keras.Variable([0.0], name="kernel")
+    >>> set_path(variable, "dense/kernel")
+    >>> variable.path
+    'dense/kernel'
+    """
+    variable._path = path

@@ -5,11 +5,13 @@ import hashlib
 import json
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 
 @contextlib.contextmanager
-def atomic_write(path):
+def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
     """Yields a path to write to, which takes the place of `path` when all went well.
 
     Args:
@@ -36,14 +38,14 @@ def atomic_write(path):
         new.unlink(missing_ok=True)
 
 
-def write_json(path, value):
+def write_json(path: str | os.PathLike, value: Any) -> None:
     """Writes JSON, whole or not at all."""
     with atomic_write(path) as new:
         text = json.dumps(value, indent=2, ensure_ascii=False)
         new.write_text(text + "\n", encoding="utf-8")
 
 
-def sha256(path):
+def sha256(path: str | os.PathLike) -> str:
     """The sha256 of a file, as 64 hexadecimal digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from hornbook.errors import InputError
 
@@ -53,18 +54,18 @@ class Recipe:
     path: Path
 
     @property
-    def module(self):
+    def module(self) -> str:
         """Where the file is imported from."""
         return f"hornbook.recipes.{self.category}.{self.name}"
 
     @property
-    def import_line(self):
+    def import_line(self) -> str:
         """The import for someone who has Hornbook installed."""
         names = ", ".join(each.name for each in self.objects)
         return f"from hornbook.recipes.{self.category} import {names}"
 
     @property
-    def evidence(self):
+    def evidence(self) -> str:
         """Verdict and figure of its study, or what its test holds, in one line."""
         found = evidence().get(self.name)
         if not found:
@@ -73,20 +74,21 @@ class Recipe:
         return f"{line}; {found['seeds']} seeds" if found["seeds"] else line
 
     @property
-    def header(self):
+    def header(self) -> dict[str, str]:
         """The header's fields by name, without those that it leaves out."""
         fields = {name: getattr(self, _attribute(name)) for name in FIELDS}
         return {name: text for name, text in fields.items() if text}
 
 
-def folder():
+def folder() -> Path:
     """Where `hornbook.recipes` lies, in a checkout as in an installed wheel."""
     # Of a submodule, find_spec imports the parent only.
-    return Path(find_spec("hornbook.recipes").submodule_search_locations[0])
+    spec: Any = find_spec("hornbook.recipes")
+    return Path(spec.submodule_search_locations[0])
 
 
 @functools.cache
-def evidence():
+def evidence() -> dict[str, dict[str, Any]]:
     """What the studies say of the recipes, as `docs/site/evidence.py` wrote it.
 
     Returns:
@@ -96,7 +98,7 @@ def evidence():
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def recipes(root=None):
+def recipes(root: Path | None = None) -> list[Recipe]:
     """Reads every recipe.
 
     Args:
@@ -111,12 +113,12 @@ def recipes(root=None):
     return [read(path) for path in files(root or folder())]
 
 
-def files(root):
+def files(root: Path) -> list[Path]:
     """The recipes' files below a folder, by category and name."""
     return sorted(p for p in root.glob("*/*.py") if not p.name.startswith("_"))
 
 
-def read(path):
+def read(path: Path) -> Recipe:
     """Reads one recipe's file.
 
     Args:
@@ -164,7 +166,7 @@ def read(path):
     )
 
 
-def find(name, among=None):
+def find(name: str, among: Iterable[Recipe] | None = None) -> Recipe:
     """Finds a recipe by its name or by that of a class or function in it.
 
     Case, hyphens and underscores make no difference: `maxout`, `Maxout` and
@@ -180,18 +182,18 @@ def find(name, among=None):
     Raises:
         InputError: If there is none; it says which names are near.
     """
-    known = {}
+    known: dict[str, Recipe] = {}
     for recipe in recipes() if among is None else among:
         for each in (recipe.name, *(each.name for each in recipe.objects)):
             known.setdefault(_key(each), recipe)
-    if recipe := known.get(_key(name)):
-        return recipe
+    if _key(name) in known:
+        return known[_key(name)]
     near = difflib.get_close_matches(_key(name), known, n=3)
     names = dict.fromkeys(known[key].name for key in near)
     raise InputError(f"There is no recipe {name!r}.{did_you_mean(names, 'list')}")
 
 
-def did_you_mean(names: Iterable[str], command):
+def did_you_mean(names: Iterable[str], command: str) -> str:
     """The end of a sentence about an unknown name."""
     if names := list(names):
         return f" Did you mean {' or '.join(names)}?"

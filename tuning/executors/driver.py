@@ -21,7 +21,8 @@ class RunningTrials(Protocol):
         slots: Integer, how many trials can run at once. It is read after `start`.
     """
 
-    slots: int
+    @property
+    def slots(self) -> int: ...
 
     def tuner_id(self, slot: int) -> str:
         """Returns the name by which the oracle knows a slot."""

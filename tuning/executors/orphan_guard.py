@@ -40,5 +40,4 @@ class OrphanGuard:
 
     def end(self) -> None:
         """Kills now those that still run."""
-        self.process.stdin.close()
-        self.process.wait()
+        self.process.communicate()  # which closes its input

@@ -88,7 +88,7 @@ def pack(tuner: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Job:
             if getattr(value, "__module__", None) in not_importable
         },
     }
-    buffers = []
+    buffers: list[Any] = []
     with _sent_along(not_importable):
         try:
             payload = cloudpickle.dumps(parts, 5, buffer_callback=buffers.append)

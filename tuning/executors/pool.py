@@ -104,7 +104,7 @@ class Pool:
         """Has a worker run a trial; see `Executor.send`."""
         if worker not in self.processes:
             self.processes[worker] = self._start_process(worker)
-        pipe = self.processes[worker].stdin
+        pipe: Any = self.processes[worker].stdin
         with contextlib.suppress(OSError):  # It has died, and `receive` will say so.
             pickle.dump((state, end_order), pipe)
             pipe.flush()
@@ -120,8 +120,9 @@ class Pool:
     def stop(self) -> None:
         """Ends all workers, and deletes the temporary file."""
         for process in self.processes.values():
+            pipe: Any = process.stdin
             with contextlib.suppress(OSError):
-                process.stdin.close()  # At which a worker ends.
+                pipe.close()  # At which a worker ends.
         for process in self.processes.values():
             try:
                 process.wait(5)
@@ -134,7 +135,7 @@ class Pool:
     def _limited(self, environment: Mapping[str, str]) -> dict[str, str]:
         threads = limit_threads(self.threads or max(1, _count_cores() // self.workers))
         memory = limit_gpu_memory(self.gpu_share or GPU_MEMORY / self.workers)
-        given = {}
+        given: dict[str, str] = {}
         if self.threads is not None:
             given |= threads
         if self.gpu_share is not None:
@@ -157,7 +158,7 @@ class Pool:
 
 def _read(worker: int, pipe: IO[bytes], answers: queue.Queue[tuple[int, Any]]) -> None:
     """Passes on what a worker answers, and `None` at its end."""
-    answer = True
+    answer: Any = True
     while answer is not None:
         try:
             answer = pickle.load(pipe)

@@ -8,7 +8,6 @@ import keras
 from keras_tuner.engine.trial import Trial
 
 from hornbook.errors import InputError
-from hornbook.tuning.warm.epochs import EpochRequest
 
 
 def check_population(size: Any) -> None:
@@ -89,7 +88,7 @@ class _SteppedTrial:
         kwargs: Mapping[str, Any],
     ) -> None:
         self.trial = trial
-        self.request: tuple[Any, EpochRequest] | None = None
+        self.request: Any = None  # then a tuple of these two
         self.outcome: Callable[[], Any] | None = None
         self.requests = tuner.runner.epoch_requests(
             trial.trial_id,

@@ -33,7 +33,7 @@ class Trial:
     stage: int
     status: str
     values: dict[str, Any]
-    score: float | None = None
+    score: Any = None
     sd: float | None = None
     runs: list[dict[str, Any]] = field(default_factory=list)
     seconds: float | None = None

@@ -14,6 +14,7 @@ from hornbook.tuning.report.read import Trial, read_search
 from hornbook.tuning.runs.plain_layers import with_plain_layers
 from hornbook.tuning.runs.run import SearchJob
 from hornbook.zoo.finetune.fine_tune import fine_tune
+from hornbook.zoo.keras_file import load_keras_file
 
 
 def keep_best(job: SearchJob) -> Trial | None:
@@ -113,10 +114,11 @@ def evaluate_once(job: SearchJob) -> dict[str, Any]:
     path = job.folder / "test.json"
     if path.is_file():
         return json.loads(path.read_text(encoding="utf-8"))
+    assert job.data.test is not None
     x, y = job.data.test
     best = read_search(job.folder / "search").ranked()[0]
     found: dict[str, Any] = {"trial": best.id, "count": len(x)}
-    model = keras.models.load_model(job.folder / "best.keras")
+    model = load_keras_file(job.folder / "best.keras")
     outputs = model.predict(x, batch_size=256, verbose=0)
     if job.data.class_names:
         correct = int((outputs.argmax(axis=1) == y).sum())

@@ -94,7 +94,7 @@ def _from_space(given: Mapping[str, Any], space: SpaceFile) -> Data:
             "`data()` of a search space must return a dict with a pair `(x, y)` for "
             f"'train'. Received: keys {sorted(given)}"
         )
-    parts = {
+    parts: dict[str, Any] = {
         name: tuple(map(np.asarray, given[name])) if given.get(name) else None
         for name in ("train", "validation", "test")
     }
@@ -134,7 +134,7 @@ def _from_images(
             "aside for validation. Give more, or cross-validate with --folds 5. "
             f"Received: --data {spec}"
         )
-    parts = {
+    parts: dict[str, Any] = {
         name: part and (part.images, part.labels)
         for name in ("train", "validation", "test")
         for part in [getattr(dataset, name)]
@@ -150,7 +150,8 @@ def _from_images(
 
 def _from_table(settings: Settings) -> Data:
     """Numbers below a line of names; the last column is the class."""
-    path = Path(settings.data.removeprefix("csv:"))
+    name = settings.data or ""
+    path = Path(name.removeprefix("csv:"))
     try:
         with open(path, newline="", encoding="utf-8") as file:
             _, *rows = csv.reader(file)
@@ -167,7 +168,7 @@ def _from_table(settings: Settings) -> Data:
             "A table needs at least two classes, at least five rows of each class, and "
             f"no empty cells. Received: {path}"
         )
-    data = Data(settings.data, (x, y), None, None, tuple(map(str, class_names)))
+    data = Data(name, (x, y), None, None, tuple(map(str, class_names)))
     train, test = _split(data.train, seed=0)
     notice = f"A fifth of the rows, {len(test[0])}, was set aside for the test."
     return replace(data, train=train, test=test, notices=(notice,))

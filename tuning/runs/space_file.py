@@ -111,9 +111,9 @@ def _build(path: str, given: dict[str, Any], hp: Any) -> Any:
 @functools.cache
 def _load(path: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location(f"space_{Path(path).stem}", path)
-    module = None if spec is None else importlib.util.module_from_spec(spec)
-    if module is None:
+    if spec is None or spec.loader is None:
         raise InputError(f"A search space must be a Python file. Received: {path}")
+    module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
     except Exception as error:

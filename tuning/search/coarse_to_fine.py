@@ -203,7 +203,7 @@ class CoarseToFine:
     def _tuner(self, number: int) -> Tuner:
         """The search of a stage, created when it is first needed."""
         if number == len(self.tuners):
-            stage = self.plan[number]
+            stage = self._state["plan"][number]
             space = self._space_of(number)
             if stage["search"] == "grid":
                 space, _ = coarsen(space, stage["trials"])
@@ -223,7 +223,7 @@ class CoarseToFine:
 
     def _space_of(self, number: int) -> keras_tuner.HyperParameters:
         space = self.space
-        before = {FINDER, *(stage["name"] for stage in self.plan[:number])}
+        before = {FINDER, *(stage["name"] for stage in self._state["plan"][:number])}
         for each in self.narrowing:
             if each["stage"] in before:
                 space = apply(space, each["changes"], each["defaults"])
@@ -245,7 +245,9 @@ class CoarseToFine:
         self._record(name, len(rows), changes, defaults)
 
     def _numbers(self) -> dict[str, int]:
-        return {stage["name"]: number for number, stage in enumerate(self.plan)}
+        return {
+            stage["name"]: number for number, stage in enumerate(self._state["plan"])
+        }
 
     def _record(
         self,
@@ -314,7 +316,7 @@ class CoarseToFine:
         """Trains the model of a trial of the last stage again; see `Tuner.retrain`."""
         tuner = self._last()
         if args or kwargs:
-            stage = self.plan[self._numbers()[tuner.project_name]]
+            stage = self._state["plan"][self._numbers()[tuner.project_name]]
             kwargs.setdefault("epochs", stage["epochs"])
         return tuner.retrain(trial, *args, **kwargs)
 

@@ -73,4 +73,4 @@ def _points(each: Any, steps: int) -> list[Any]:
 
 
 def _count(ranges: Sequence[Any], choices: Sequence[int], steps: int) -> int:
-    return math.prod([len(_points(each, steps)) for each in ranges] + choices)
+    return math.prod([len(_points(each, steps)) for each in ranges] + [*choices])

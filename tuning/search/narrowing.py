@@ -95,7 +95,7 @@ def _narrow_range(
         return {"p": p, "reason": f"{found}, which is the whole range."}
     if fmean(inside) >= fmean(outside):
         return {"p": p, "reason": f"{found}, but so do many of the worst trials."}
-    scores = [
+    scores: list[list[Any]] = [
         [rows[rank][1] for rank in group if rows[rank][1] is not None]
         for group in (inside, outside)
     ]

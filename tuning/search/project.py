@@ -60,7 +60,8 @@ def _try_lock(file: IO[str]) -> bool:
 
             # Far behind the text, which other processes read.
             file.seek(2**30)
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+            lock: Any = msvcrt  # which only Windows has
+            lock.locking(file.fileno(), lock.LK_NBLCK, 1)
         else:
             import fcntl
 

@@ -68,5 +68,5 @@ def check_environment() -> None:
     """
     names = [name for name in os.environ if name.startswith("KERASTUNER_ORACLE")]
     if names:
-        names = " and ".join(sorted(names))
-        raise InputError(CHIEF_AND_WORKERS.format(names=names))
+        shown = " and ".join(sorted(names))
+        raise InputError(CHIEF_AND_WORKERS.format(names=shown))

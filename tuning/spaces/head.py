@@ -4,6 +4,8 @@ Over: the head's kind and how much it drops, weight decay, the optimizer and its
 A trial takes about a second, since the backbone is not run again.
 """
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import layers
@@ -16,19 +18,21 @@ from hornbook.zoo.data.arrays.crops import centre_crops
 EPOCHS = 20
 
 
-def backbone_of(channels):
+def backbone_of(channels: int) -> keras.Model:
     """The backbone whose features are used: change it here."""
     return open_backbone(f"glyphnet.letters_{'grey' if channels == 1 else 'rgb'}").model
 
 
-def prepare(pictures):
+def prepare(pictures: np.ndarray) -> np.ndarray:
     """Features of the middle of each picture."""
     backbone = backbone_of(pictures.shape[-1])
     crops = centre_crops(pictures, backbone.input_shape[1])
     return np.asarray(backbone.predict(crops, batch_size=256, verbose=0))
 
 
-def build(hp, shape=(128,), num_classes=10):
+def build(
+    hp: Any, shape: tuple[int, ...] = (128,), num_classes: int = 10
+) -> keras.Model:
     """Builds a head.
 
     Args:
@@ -55,7 +59,7 @@ def build(hp, shape=(128,), num_classes=10):
     return model
 
 
-def build_optimizer(hp):
+def build_optimizer(hp: Any) -> keras.Optimizer:
     """AdamW or SGD, each with rates that suit it."""
     weight_decay = hp.Float("weight_decay", 1e-5, 1e-1, sampling="log")
     kind = hp.Choice("optimizer", ["adamw", "sgd"])
@@ -74,7 +78,7 @@ def build_optimizer(hp):
     )
 
 
-def inference_model(head, shape):
+def inference_model(head: keras.Model, shape: tuple[int, ...]) -> keras.Model:
     """The backbone and the head in one model.
 
     Args:

@@ -139,7 +139,7 @@ class TrialState(FullState):
     """
 
     def __init__(self, directory: str | os.PathLike[str], seconds: float = 2.0) -> None:
-        super().__init__(directory)
+        super().__init__(Path(directory))
         self.seconds = seconds
         self.saved_at = 0.0
 

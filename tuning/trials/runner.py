@@ -242,7 +242,7 @@ class Runner:
         compiled, reason, is_warm = None, None, False
         try:
             arguments = parse_fit_arguments(args, kwargs)
-            if fold is not None:
+            if fold is not None and self.folds is not None:
                 arguments = split_folds(arguments, self.folds, fold, groups, self.seed)
             check_model(model)
             cache = self.cache if self.warm else CompiledModelCache(self._say_once)

@@ -13,7 +13,7 @@ from hornbook.tuning.warm.epochs import EpochRequest, Logs
 from hornbook.tuning.warm.fit_arguments import FitArguments, count_examples
 
 # Yields a compiled model and an epoch for it to run, and is sent the epoch's logs.
-EpochRequests = Generator[tuple[Any, EpochRequest], Logs | None, Any]
+EpochRequests = Generator[tuple[Any, EpochRequest], Any, Any]
 
 
 class DeviceCache:

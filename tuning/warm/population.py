@@ -203,7 +203,7 @@ class PopulationEpochs(JaxEpochs):
         }
         # By group, each variable of the model with that variable of all members. Each
         # row has metrics of its own, which start from the same values.
-        groups = [variables_of(m.model, request.kind)[:-1] for m in members]
+        groups: list[Any] = [variables_of(m.model, request.kind)[:-1] for m in members]
         groups = [list(zip(*group, strict=True)) for group in zip(*groups, strict=True)]
         state = [
             [self._stack((i, j), each, size, stack) for j, each in enumerate(group)]

@@ -258,14 +258,14 @@ def open_application(
     module, function = ARCHITECTURES[name]
     family = FAMILIES[module]
     size = family.sizes[function]
-    input_shape = tuple(input_shape or (size, size, 3))
-    if input_shape[-1] != 3:
+    shape = input_shape or (size, size, 3)
+    if shape[-1] != 3:
         raise InputError(
             f"keras/{name} takes images with three channels. "
-            f"Received: input_shape={input_shape}"
+            f"Received: input_shape={shape}"
         )
-    pixels = keras.Input(input_shape, name="image")
-    body = _build(function, input_shape, weights)
+    pixels = keras.Input(shape, name="image")
+    body = _build(function, shape, weights)
     features = body(preprocess(pixels, family.preprocessing))
     model = keras.Model(pixels, features, name=name)
     pairs = [(layer.name, layer.trainable_variables) for layer in body.layers]

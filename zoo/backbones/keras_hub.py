@@ -40,7 +40,7 @@ def import_hub() -> ModuleType:
     return keras_hub
 
 
-def hub_kinds() -> dict[type, str]:
+def hub_kinds() -> dict[Any, str]:
     """The backbone classes of KerasHub that take only images or only text.
 
     Those that KerasHub has for other tasks than classification, such as detection, are
@@ -51,7 +51,7 @@ def hub_kinds() -> dict[type, str]:
     """
     hub = import_hub()
 
-    def backbones(module: ModuleType, ending: str) -> set[type]:
+    def backbones(module: ModuleType, ending: str) -> set[Any]:
         members = inspect.getmembers(module, inspect.isclass)
         found = {
             getattr(each, "backbone_cls", None)
@@ -135,10 +135,11 @@ def open_hub(
 
         load_own_weights(body, weights)
     inputs = body.input if isinstance(body.input, dict) else {}
+    preprocess: Any = None
     if "token_ids" in inputs and set(inputs) <= TEXT_INPUTS:
         model, preprocess, card = _wrap_text(hub, place, body, inputs)
     elif not inputs and len(body.input.shape) == 4:
-        model, preprocess, card = _wrap_image(hub, place, body, input_shape)
+        model, _, card = _wrap_image(hub, place, body, input_shape)
     else:
         raise InputError(
             "Only backbones for images or text can be fine-tuned. "

@@ -34,7 +34,8 @@ def group_by_block(
     >>> [len(group) for group in group_by_block(pairs, r"block\d+")]
     [1, 3, 1]
     """
-    groups, place, key = {}, 0, ""
+    groups: dict[str, list[str]] = {}
+    place, key = 0, ""
     for name, variables in layers:
         # Keras numbers layers such as activations across blocks.
         found = re.search(block, name) if variables or ends else None
@@ -58,7 +59,8 @@ def group_by_kernel(model: keras.Model) -> list[list[str]]:
     Returns:
         List of lists of variable paths; none is empty.
     """
-    groups, owner = [[]], None
+    groups: list[list[str]] = [[]]
+    owner = None
     for variable in model.trainable_variables:
         layer = variable.path.rpartition("/")[0]
         if len(variable.shape) > 1 and layer != owner and groups[-1]:

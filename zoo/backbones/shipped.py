@@ -125,7 +125,7 @@ def open_native(
             f"zoo list` lists the others. Received: {id}"
         )
     shipped = id in weight_ids()
-    card = read_card(id) if shipped else {"id": id, "architecture": id}
+    card: dict[str, Any] = read_card(id) if shipped else {"id": id, "architecture": id}
     given = tuple(input_shape or card.get("input_shape", (32, 32, 3)))
     if weights == "default" and shipped:
         if given[-1] != card["input_shape"][-1]:

@@ -20,7 +20,7 @@ def read_table() -> tuple[dict[str, Any], ...]:
 def list_backbones(
     source: str | None = None,
     family: str | None = None,
-    max_params: int | None = None,
+    max_params: float | None = None,
 ) -> list[dict[str, Any]]:
     """The zoo's backbones, or those of them that fit.
 
@@ -69,7 +69,7 @@ def find(id: str) -> dict[str, Any]:
     if id in rows:
         return rows[id]
     near = difflib.get_close_matches(id, rows, n=3, cutoff=0.5)
-    near = f"; similar ids are {', '.join(near)}" if near else ""
+    alike = f"; similar ids are {', '.join(near)}" if near else ""
     raise InputError(
-        f"The backbone is unknown{near}. `hornbook zoo list` lists all. Received: {id}"
+        f"The backbone is unknown{alike}. `hornbook zoo list` lists all. Received: {id}"
     )

@@ -1,6 +1,7 @@
 """The figures of a diagnosis: learning curves with the verdict, and each layer."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -34,7 +35,8 @@ def draw_verdict(log: TrainingLog) -> Figure:
     """
     figure = Figure((8.4, 3.6), layout="constrained")
     axes = figure.subplots()
-    curves, epochs = log.curves, np.arange(1, len(log.history["loss"]) + 1)
+    curves: Any = log.curves  # there, since there is a history
+    epochs = np.arange(1, len(log.history["loss"]) + 1)
     looks = {"loss": ("training", BLUE, "-"), "val_loss": ("validation", ORANGE, "--")}
     for name, (title, colour, dashes) in looks.items():
         if name in log.history:

@@ -76,20 +76,20 @@ def _diagnose_folder(
     safe_mode: bool,
 ) -> Diagnosis:
     tables = _tables(folder)
-    model = folder / "model.keras"
-    if not tables and not model.is_file():
+    path = folder / "model.keras"
+    if not tables and not path.is_file():
         raise InputError(
             "A run folder must have one of model.keras, history.csv and monitor.csv. "
             f"Received: {folder}"
         )
     train, validation = read_arrays(data) if data else (None, None)
-    model = load_keras_file(model, safe_mode, compile=True) if model.is_file() else None
+    model = load_keras_file(path, safe_mode, compile=True) if path.is_file() else None
     return _diagnose(model, train, validation, batch_size, **tables)
 
 
 def _tables(folder: Path) -> dict[str, Any]:
     """The arguments of `diagnose` that the CSV files of a folder give."""
-    found = {
+    found: dict[str, Any] = {
         name: read_table(folder / f"{name}.csv")
         for name in ("history", "monitor")
         if (folder / f"{name}.csv").is_file()
@@ -138,8 +138,8 @@ def read_arrays(path: str | os.PathLike) -> tuple[Any, Any]:
             "The .npz file must have an array `x`, and `y` for the labels. "
             f"Received: {path} with {sorted(arrays)}"
         )
-    sets = [
+    train, validation = (
         (arrays[x], arrays[y]) if y in arrays else arrays.get(x)
         for x, y in (("x", "y"), ("x_val", "y_val"))
-    ]
-    return tuple(sets)
+    )
+    return train, validation

@@ -84,7 +84,7 @@ class ModelInspection:
             )
         shown = self.x if data is not None else _noise(model)
         self.calls, self.outputs = _record(model, shown)
-        self.takers = {}
+        self.takers: dict[int, list[int]] = {}
         for place, call in enumerate(self.calls):
             for tensor in call.inputs:
                 self.takers.setdefault(id(tensor), []).append(place)

@@ -37,11 +37,11 @@ class TrainingLog:
         data: tuple[Any, Any] | None = None,
         baseline: float | None = None,
     ) -> None:
-        self.history = history if history is None else as_columns(history)
+        self.history: Any = None if history is None else as_columns(history)
         self.rows = list(rows or ())
         self.data, self.baseline = data, baseline
-        self.curves: CurveReport | None = self.history and verdict(
-            self.history, baseline
+        self.curves: CurveReport | None = (
+            verdict(self.history, baseline) if self.history else None
         )
         self.steps = list(dict.fromkeys(row["step"] for row in self.rows))
         self.layers = list(dict.fromkeys(row["layer"] for row in self.rows))

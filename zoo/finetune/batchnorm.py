@@ -1,10 +1,18 @@
 """BatchNormalization in a backbone: hold it, or say that it will move."""
 
 import contextlib
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import keras
+
+if TYPE_CHECKING:
+    from hornbook.zoo.finetune.fine_tune import Settings
+    from hornbook.zoo.finetune.strategies import Phase
 
 
 @contextlib.contextmanager
-def held(layers):
+def held(layers: Iterable[keras.layers.BatchNormalization]) -> Iterator[None]:
     """Holds layers' statistics, scales and shifts as they are.
 
     `trainable = False` does it. Calling the backbone with `training=False` does not:
@@ -23,7 +31,9 @@ def held(layers):
             layer.trainable = trainable
 
 
-def what_moves(settings, phases, count, cached):
+def what_moves(
+    settings: "Settings", phases: "Sequence[Phase]", count: int, cached: bool
+) -> str | None:
     """A sentence for the user where statistics will move, or None.
 
     Args:

@@ -11,7 +11,7 @@ from hornbook.batch_hooks import wants_batches
 from hornbook.progress import Update
 from hornbook.recipes.callbacks.full_state import FullState
 
-Logs = dict[str, Any] | None
+Logs = Any  # a dict of numbers, which Keras always gives
 
 
 class LossNotFinite(ArithmeticError):
@@ -36,7 +36,8 @@ class StopIfNotFinite(keras.callbacks.Callback):
     def __init__(self, phase: str, steps: int) -> None:
         super().__init__()
         self.phase, self.steps = phase, steps
-        self.epoch, self.good = 0, []
+        self.epoch = 0
+        self.good: list[Any] = []
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         """Keeps the weights."""

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import keras
 
+from hornbook.compat import set_path
 from hornbook.errors import InputError
 from hornbook.zoo.finetune import processes
 
@@ -29,9 +30,9 @@ def on_devices(model: keras.Model, names: list[str]) -> Iterator[keras.Model]:
         if keras.backend.backend() == "jax":
             twin = _Shared(twin.inputs, twin.outputs)
         for old, new in zip(model.variables, twin.variables, strict=True):
-            # Not public. A clone leaves the names of Sequential models out of paths,
-            # by which multipliers, moments and saved states are found.
-            new._path = old.path
+            # A clone leaves the names of Sequential models out of paths, by which
+            # multipliers, moments and saved states are found.
+            set_path(new, old.path)
         copy_weights(model, twin)
         yield twin
     copy_weights(twin, model)

@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -32,7 +33,7 @@ class FeatureCache:
 
     def __init__(self, folder: str | Path | None = None) -> None:
         self.folder = None if folder is None else Path(folder)
-        self._kept = {}
+        self._kept: dict[Any, Arrays] = {}
 
     def get(
         self,
@@ -108,7 +109,10 @@ def extract(
     """
     sizes = [_size(tensor) for tensor in backbone.inputs]
     at_once = int(np.clip(NUMBERS_AT_ONCE // sum(sizes), 8, 256))
-    features, labels, weights, filled, done = [], [], [], 0, 0
+    features: Any = []
+    labels: Any = []
+    weights: Any = []
+    filled = done = 0
     chunks = source.count_chunks(at_once)
     total = views * chunks if chunks else None
     with (progress or Progress()).stage("features", total) as update:

@@ -117,7 +117,7 @@ class FineTuned:
     def __repr__(self) -> str:
         """Five lines: what, how long, how good, what was kept, what to do next."""
         last = self.history[-1] if self.history else {}
-        epochs = {}
+        epochs: dict[str, int] = {}
         for row in self.history:
             epochs[row["phase"]] = epochs.get(row["phase"], 0) + 1
         phases = ", ".join(f"{name} {count}" for name, count in epochs.items())

@@ -11,7 +11,8 @@ CROPS = {"none": 1, "five": 5, "ten": 10}
 
 def build_voter(classifier: keras.Model, test_crops: str, merge: str) -> keras.Model:
     """The classifier over a fixed set of crops of a bigger picture, merged."""
-    crops = TenCrop(*classifier.input_shape[1:3], flips=test_crops == "ten")
+    height, width = classifier.input_shape[1:3]
+    crops = TenCrop(height, width, flips=test_crops == "ten")
     # All at once: `predict` brings pictures one by one.
     return VotingModel(classifier, crops, merge, views_per_batch=None, name="vote")
 

@@ -38,7 +38,8 @@ def as_source(
         InputError: for anything else.
     """
     if isinstance(data, (tuple, list)) and len(data) in (2, 3):
-        return Arrays(*data, batch_size=batch_size, steps_per_epoch=steps_per_epoch)
+        x, y, weights = (*data, None)[:3]
+        return Arrays(x, y, weights, batch_size, steps_per_epoch)
     if isinstance(data, keras.utils.PyDataset) or hasattr(data, "element_spec"):
         return Stream(data)
     raise InputError(f"Data must be {FORMS}. Received: {data!r:.80}")

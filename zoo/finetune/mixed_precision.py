@@ -1,10 +1,15 @@
 """Mixed precision for a model that is already built."""
 
 import contextlib
+from collections.abc import Iterator
+
+import keras
+
+from hornbook.compat import all_layers
 
 
 @contextlib.contextmanager
-def computing_in(model, mixed):
+def computing_in(model: keras.Model, mixed: str | None) -> Iterator[None]:
     """Lets the layers of a model compute in half precision, weights in float32.
 
     Layers that have a policy of their own keep it, and so do the last ones, named
@@ -16,7 +21,7 @@ def computing_in(model, mixed):
     """
     layers = [
         layer
-        for layer in model._flatten_layers()
+        for layer in all_layers(model)
         if mixed
         and layer.dtype_policy.name == "float32"
         and layer.name != "probabilities"

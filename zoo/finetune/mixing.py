@@ -1,5 +1,7 @@
 """MixUp and CutMix of batches, by draws that depend on seed, epoch and batch."""
 
+from typing import Any
+
 import keras
 import numpy as np
 
@@ -17,7 +19,7 @@ class Mix:
     def __init__(
         self, classes: int, sparse: bool, mixup: float = 0.0, cutmix: float = 0.0
     ) -> None:
-        self.layers = []
+        self.layers: list[Any] = []
         if mixup:
             self.layers.append(keras.layers.MixUp(alpha=mixup, seed=0))
         if cutmix:
@@ -37,7 +39,7 @@ class Mix:
             keras.ops.convert_to_numpy(mixed[name]) for name in ("images", "labels")
         )
 
-    def in_graph(self, x, y, *weight):
+    def in_graph(self, x: Any, y: Any, *weight: Any) -> tuple[Any, ...]:
         """The same for `tf.data.Dataset.map`."""
         import tensorflow as tf
 
@@ -56,7 +58,7 @@ class Mix:
 class Mixed(keras.utils.PyDataset):
     """Batches, each mixed by draws that depend on seed, epoch and index alone."""
 
-    def __init__(self, batches, mix, seed=0):
+    def __init__(self, batches: Any, mix: Mix, seed: int = 0) -> None:
         super().__init__()
         self.inner, self.mix, self.seed, self.epoch = batches, mix, seed, 0
 
@@ -68,12 +70,12 @@ class Mixed(keras.utils.PyDataset):
         rng = np.random.default_rng([self.seed, self.epoch, index])
         return *self.mix(x, y, rng), *weight
 
-    def set_epoch(self, epoch):
+    def set_epoch(self, epoch: int) -> None:
         """Says which epoch it is."""
         self.epoch = epoch
         if hasattr(self.inner, "set_epoch"):
             self.inner.set_epoch(epoch)
 
-    def on_epoch_end(self):
+    def on_epoch_end(self) -> None:
         """Tells the batches within."""
         self.inner.on_epoch_end()

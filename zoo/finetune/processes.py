@@ -3,6 +3,8 @@
 import contextlib
 import json
 import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -15,7 +17,7 @@ ADDRESSES, COUNT, NUMBER = (
 )
 
 
-def join():
+def join() -> None:
     """Meets the other processes, where the environment says that there are any.
 
     That is for the variables which `keras.distribution.initialize` reads; a script
@@ -60,7 +62,7 @@ def join():
         ) from error
 
 
-def count():
+def count() -> int:
     """How many processes train together; 1 without `join`."""
     if keras.backend.backend() != "jax":
         return 1
@@ -69,7 +71,7 @@ def count():
     return jax.process_count()
 
 
-def is_first():
+def is_first() -> bool:
     """Whether this is process 0, which writes files and tells how far it is."""
     if keras.backend.backend() != "jax":
         return True
@@ -78,7 +80,7 @@ def is_first():
     return jax.process_index() == 0
 
 
-def exchange(text):
+def exchange(text: str) -> list[str]:
     """What each process says: a list of strings, the same everywhere.
 
     Like all that follows, it waits until every process has come to the same call.
@@ -104,7 +106,7 @@ def exchange(text):
 
 
 @contextlib.contextmanager
-def together():
+def together() -> Iterator[None]:
     """Lets what is wrong for one process end all, before the others wait for it.
 
     Raises:
@@ -120,7 +122,7 @@ def together():
             raise own or InputError(f"Process {number}: {sentence}")
 
 
-def require_same(facts):
+def require_same(facts: Mapping[str, Any]) -> None:
     """Compares what the processes were given.
 
     Args:
@@ -139,7 +141,7 @@ def require_same(facts):
                 )
 
 
-def follow_first(variables):
+def follow_first(variables: Sequence[keras.Variable]) -> None:
     """Gives variables the values that they have in process 0.
 
     Each process made them for itself: other hardware rounds otherwise, and a backbone
@@ -155,7 +157,7 @@ def follow_first(variables):
         variable.assign(value)
 
 
-def leave():
+def leave() -> None:
     """Ends what is done together, so that nobody waits for the one who works on."""
     if count() > 1:
         import jax

@@ -274,7 +274,7 @@ def weights_by_number(
     places = {name: place for place, name in enumerate(classes)}
     found = dict.fromkeys(range(len(classes)), 1.0)
     for key, weight in weights.items():
-        place = places.get(key, key) if isinstance(key, str) else key
+        place: Any = places.get(key, key) if isinstance(key, str) else key
         is_number = isinstance(place, (int, np.integer)) and not isinstance(place, bool)
         if not is_number or not 0 <= place < len(classes):
             raise InputError(

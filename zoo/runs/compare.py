@@ -116,7 +116,7 @@ def compare_arms(
     cells = folder / "compare"
     cells.mkdir(exist_ok=True)
     chosen = list(range(config.training.seed, config.training.seed + seeds))
-    results = {name: [] for name in ARMS}
+    results: dict[str, list[Any]] = {name: [] for name in ARMS}
     found = read_pictures(config, progress)
     with progress.stage("compare", len(chosen) * len(ARMS)) as update:
         for place, seed in enumerate(chosen):

@@ -69,7 +69,7 @@ class TestOptions(Checked):
     merge: str = _TEST.choice("mean", MERGES, f"How they vote: {', '.join(MERGES)}.")
 
 
-PARTS = {"data": DataOptions, "training": Settings, "test": TestOptions}
+PARTS: dict[str, Any] = {"data": DataOptions, "training": Settings, "test": TestOptions}
 
 
 def fields_of_a_run() -> list[dataclasses.Field]:
@@ -109,7 +109,7 @@ class RunConfig:
         known = [each.name for each in fields_of_a_run()]
         if unknown := [name for name in options if name not in known]:
             raise InputError(unknown_setting(unknown[0], known))
-        parts = {}
+        parts: dict[str, Any] = {}
         for key, part in PARTS.items():
             names = {each.name for each in dataclasses.fields(part)}
             parts[key] = part.of({k: v for k, v in options.items() if k in names})

@@ -6,6 +6,8 @@ Each function draws one `matplotlib.figure.Figure` in the style of
 
 import textwrap
 import unicodedata
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap, PowerNorm
@@ -26,7 +28,7 @@ COLUMNS = 6
 
 
 @styled
-def draw_confusion(matrix, classes):
+def draw_confusion(matrix: Any, classes: Sequence[str]) -> Figure:
     """A confusion matrix: a row for each true class, a column for each prediction.
 
     What is right is blue, what is wrong is orange, and the darker, the larger its share
@@ -112,7 +114,14 @@ def _rule(axes, n):
 
 
 @styled
-def draw_mistakes(images, truths, predictions, probabilities, classes, names):
+def draw_mistakes(
+    images: Any,
+    truths: Any,
+    predictions: Any,
+    probabilities: Any,
+    classes: Sequence[str],
+    names: Sequence[str],
+) -> Figure:
     """Up to 24 pictures that were misclassified, the most confident mistakes first.
 
     Args:
@@ -195,7 +204,7 @@ def _thumbnail(image):
 
 
 @styled
-def draw_comparison(compare):
+def draw_comparison(compare: Mapping[str, Any]) -> Figure:
     """Each way of training as a row of dots, one a seed, with mean and deviation.
 
     Args:

@@ -137,7 +137,7 @@ def _number(text):
     return float(text) if text else None
 
 
-def _read(path: Path, schema: Mapping[str, type]) -> dict[str, Any]:
+def _read(path: Path, schema: Mapping[str, Any]) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(f"The run folder has no {path.name}. Received: {path.parent}")
     try:

@@ -334,13 +334,15 @@ def train(
     if config.training.minutes is None:
         settings = {**settings, "backup_dir": state}
     # What does not fit in memory as pictures may not do so as features.
-    on_disk = state is not None and not isinstance(images, np.ndarray)
+    cache = "memory"
+    if state is not None and not isinstance(images, np.ndarray):
+        cache = str(state / "features")
     return fine_tune(
         backbone or config.data.backbone,
         (images, dataset.train.labels),
         None if validation is None else (validation.images, validation.labels),
         class_names=dataset.classes,
-        cache=str(state / "features") if on_disk else "memory",
+        cache=cache,
         verbose=0,
         progress=progress,
         **settings,

@@ -142,7 +142,7 @@ def compare_datasets(
     ]
     with progress.stage("compare", 3) as update, _warnings_as(notices):
         predictions = _predict_classes(
-            *features, trained.labels, classes, seed, notices
+            features[0], features[1], trained.labels, classes, seed, notices
         )
         update(1)
         covariate = covariate_shift_weights(*features, seed=seed)
@@ -177,7 +177,8 @@ def compare_datasets(
         )
         update(3)
     return Comparison(
-        *compared,
+        compared[0],
+        compared[1],
         counts=(len(trained), len(tested)),
         names=trained.names,
         classes=classes,

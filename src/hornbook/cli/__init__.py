@@ -60,13 +60,13 @@ def options(
             help="Show where in the code a complaint about your input arose.",
         ),
     ] = False,
-):
+) -> None:
     """Recipes, a model zoo and a tuner for Keras."""
     global _show_traceback
     _show_traceback = traceback
 
 
-def main(arguments=None):
+def main(arguments: list[str] | None = None) -> None:
     """Runs the command line, then exits.
 
     Args:

@@ -6,7 +6,7 @@ import os
 import sys
 
 
-def quiet():
+def quiet() -> None:
     """Imports Keras and its backend with their messages left out.
 
     Some are written by C++ before any setting is read, so standard error itself is

@@ -26,7 +26,7 @@ PLANNED = {"new": "would write", "differs": "would overwrite", "same": "unchange
 Name = Annotated[str, typer.Argument(help="A recipe, or a class or function in it.")]
 
 
-def register(app):
+def register(app: typer.Typer) -> None:
     """Adds the four commands."""
     for name, command in {
         "list": list_recipes,
@@ -44,7 +44,7 @@ def list_recipes(
     as_json: Annotated[
         bool, typer.Option("--json", help="Everything that the headers say, as JSON.")
     ] = False,
-):
+) -> None:
     """List the recipes, each with its idea and what measuring it gave."""
     found = recipe_index.recipes()
     if category is not None:
@@ -73,7 +73,7 @@ def show(
     source: Annotated[
         bool, typer.Option("--source", help="Print the file itself.")
     ] = False,
-):
+) -> None:
     """Show what a recipe does, when to use it, and how to take it."""
     recipe = recipe_index.find(name)
     console = _console()
@@ -120,7 +120,7 @@ def copy(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Write nothing, only say what would be.")
     ] = False,
-):
+) -> None:
     """Copy recipes into your project, byte for byte: each file is yours then.
 
     A file that is there already and differs is left alone, and nothing is written at
@@ -151,7 +151,7 @@ def diff(
     path: Annotated[
         Path, typer.Argument(help="Your copy, or the folder that it is in.")
     ] = COPIES,
-):
+) -> None:
     """Show what your copy of a recipe changes in ours.
 
     Exits with 0 where both are the same, 1 where they differ, 2 where there is no copy

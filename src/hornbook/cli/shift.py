@@ -62,8 +62,8 @@ def shift(
             f"The output folder is not empty; choose another --out. Received: {out}"
         )
     quiet()
-    from hornbook.cli.progress import Bars
-    from hornbook.zoo.runs.run import free_folder
+    from hornbook.progress import Bars
+    from hornbook.run_folder import free_folder
     from hornbook.zoo.shift.compare_datasets import compare_datasets
     from hornbook.zoo.shift.report import as_dict, write_report
 

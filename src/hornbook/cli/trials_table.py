@@ -3,8 +3,10 @@
 import contextlib
 import threading
 import time
+from collections.abc import Iterator
+from typing import Any
 
-from rich.console import Group
+from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -14,7 +16,7 @@ SECONDS = 1.0
 
 
 @contextlib.contextmanager
-def watching(job, console):
+def watching(job: Any, console: Console) -> Iterator[None]:
     """Shows the trials of a search while it runs.
 
     Args:
@@ -28,7 +30,7 @@ def watching(job, console):
         return
     done = threading.Event()
 
-    def tell():
+    def tell() -> None:
         is_last = False
         while not is_last:
             is_last = done.wait(SECONDS)
@@ -54,7 +56,7 @@ class View:
         job: A `SearchJob`.
     """
 
-    def __init__(self, job):
+    def __init__(self, job: Any) -> None:
         self.job = job
         self.started = time.monotonic()
         trials = self._trials()
@@ -77,7 +79,7 @@ class View:
             return sum(stage["trials"] for stage in plan)
         return tuner.oracle.max_trials
 
-    def new_lines(self):
+    def new_lines(self) -> Iterator[str]:
         """Yields a line for each trial that has ended since the last call."""
         for key, trial in self._trials().items():
             if _has_ended(trial) and key not in self.reported:
@@ -95,7 +97,7 @@ class View:
             return f"failed: {_last_line(trial.message)}"
         return f"{trial.score:.4f} with {_values(trial)}"
 
-    def progress(self):
+    def progress(self) -> str:
         """Returns how many trials have ended, the best, the speed and the time left."""
         trials = self._trials()
         ended = {key for key, each in trials.items() if _has_ended(each)}
@@ -122,7 +124,7 @@ class View:
         of_last = [each for (stage, _), each in scored.items() if stage == last]
         return max(of_last, key=lambda each: sign * each.score)
 
-    def draw(self):
+    def draw(self) -> Group:
         """Returns a table of the best trials and those that run, and the progress."""
         trials = self._trials()
         sign = 1 if self.job.tuner.oracle.objective.direction == "max" else -1

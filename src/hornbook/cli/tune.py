@@ -14,7 +14,7 @@ from hornbook.errors import InputError
 INTERRUPTED = 130  # What a shell gives a program that Ctrl-C ended.
 
 
-def register(app):
+def register(app: typer.Typer) -> None:
     """Adds the command."""
     app.command(rich_help_panel="Tuning")(tune)
 
@@ -131,7 +131,7 @@ def tune(
             metavar="SPACE",
         ),
     ] = None,
-):
+) -> None:
     """Search for hyperparameters: by default, of fine-tuning on the embedded digits.
 
     Writes a folder with a report and the best model. An interrupted search continues
@@ -162,8 +162,8 @@ def tune(
 
     quiet()
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    from hornbook.cli.progress import Bars
     from hornbook.cli.trials_table import watching
+    from hornbook.progress import Bars
     from hornbook.run_folder import free_folder
     from hornbook.tuning.runs import best_model, run, run_report
     from hornbook.tuning.runs.settings import Settings

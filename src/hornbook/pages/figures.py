@@ -9,10 +9,12 @@ show the same names in the reader's own fonts.
 """
 
 import io
+import os
 import warnings
 from pathlib import Path
 
 from matplotlib import font_manager, style
+from matplotlib.figure import Figure
 from PIL import Image
 
 BLUE, ORANGE, GREEN = "#0072b2", "#d55e00", "#009e73"
@@ -53,7 +55,7 @@ MOST_BYTES = 200_000
 
 
 @styled
-def save_figure(figure, path):
+def save_figure(figure: Figure, path: str | os.PathLike) -> None:
     """Writes a figure as a PNG of 256 colours, or of 64 if it were over 200 kB.
 
     Args:

@@ -9,7 +9,7 @@ import jinja2
 HERE = Path(__file__).parent  # holds what several pages share
 
 
-def environment(*folders):
+def environment(*folders: str | Path) -> jinja2.Environment:
     """Templates of some folders: escaped, strict, with the filters below.
 
     Args:
@@ -28,7 +28,7 @@ def environment(*folders):
     return made
 
 
-def percent(fraction):
+def percent(fraction: float) -> str:
     """A fraction as people read it.
 
     Example:
@@ -39,7 +39,7 @@ def percent(fraction):
     return f"{100 * fraction:.1f} %"
 
 
-def duration(seconds):
+def duration(seconds: float) -> str:
     """Seconds as people read them.
 
     Example:
@@ -53,7 +53,7 @@ def duration(seconds):
     return f"{minutes:,} min {seconds} s"
 
 
-def plural(count, noun):
+def plural(count: int, noun: str) -> str:
     """A number of things.
 
     Example:
@@ -64,6 +64,6 @@ def plural(count, noun):
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
-def unbroken(sentence):
+def unbroken(sentence: str) -> str:
     """Keeps numbers and what belongs to them on one line."""
     return re.sub(r"(?<=\d) (?=[%±])|(?<=±) ", "\N{NO-BREAK SPACE}", sentence)

@@ -51,6 +51,7 @@ def table(tuner):
 
 
 class TestPool:
+    @pytest.mark.heavy
     def test_one_worker_is_killed_and_the_table_is_as_in_process(
         self, tmp_path, capsys
     ):

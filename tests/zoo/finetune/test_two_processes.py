@@ -146,6 +146,7 @@ REFUSED = [
 ]
 
 
+@pytest.mark.heavy
 def test_two_train_as_one_does(tmp_path):
     commands = [
         [sys.executable, "-c", SCRIPT, tmp_path / name] for name in ("0", "1", "alone")

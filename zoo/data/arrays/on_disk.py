@@ -64,7 +64,7 @@ class ImageFile:
 
     def __init__(self, shape: tuple[int, int, int]) -> None:
         self.shape, self.count = tuple(shape), 0
-        self.raw = None
+        self.raw: Any = None  # the open file
         self.folder = tempfile.TemporaryDirectory(prefix="hornbook-")
         self.path = Path(self.folder.name) / "images.npy"
 

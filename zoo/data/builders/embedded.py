@@ -5,11 +5,12 @@ import importlib
 import io
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from hornbook.errors import InputError
 
 
-def embedded_builder(name: str) -> type:
+def embedded_builder(name: str) -> Any:
     """The builder class of one of our data sets, by its TFDS name."""
     module = importlib.import_module(f"hornbook.zoo.data.builders.{name}")
     return getattr(module, "".join(part.title() for part in name.split("_")))

@@ -89,7 +89,7 @@ def glyph_classes() -> dict[str, tuple[tuple[str, str], ...]]:
     >>> "Q" in names, any(name.isdigit() for name in names)
     (True, False)
     """
-    classes = {}
+    classes: dict[str, list[tuple[str, str]]] = {}
 
     def add(name: str, fonts: tuple[str, ...], character: str) -> None:
         for font in fonts:

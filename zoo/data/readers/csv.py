@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from hornbook.errors import InputError
 from hornbook.zoo.data.arrays.examples import Found
@@ -96,7 +97,7 @@ def _rows(file: Path, given: str | Path) -> list[dict[str, str]]:
                 f"Line {number} has {len(line)} values for {len(header)} columns. "
                 f"Received: csv:{given}"
             )
-        row = {
+        row: dict[str, Any] = {
             column: None if place is None else line[place].strip()
             for column, place in columns.items()
         }
@@ -104,7 +105,7 @@ def _rows(file: Path, given: str | Path) -> list[dict[str, str]]:
         if row["split"] is None:
             raise InputError(
                 f"Line {number} has a split that is not train, validation or test. "
-                f"Received: csv:{given} with {line[columns['split']]}"
+                f"Received: csv:{given} with {line[columns['split'] or 0]}"
             )
         if not row["path"] or not row["label"]:
             raise InputError(

@@ -1,7 +1,7 @@
 """Reads a folder of image files: one folder per class."""
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -140,7 +140,7 @@ def read_files(
         labels = np.array([files[place].label for place in places], "int64")
         _require_images(np.bincount(labels, minlength=len(classes)), classes, split)
         splits[split] = everything.take(places)
-    notices = ()
+    notices: tuple[str, ...] = ()
     if bad:
         notices = (f"Skipped {_count(bad)}: {'; '.join(_listed(bad))}.",)
     return Found(classes, splits, enlarged, notices)
@@ -260,7 +260,7 @@ def _unusable(path: Path) -> str | None:
 
 
 def _read_all(
-    files: Iterable[ImageToRead],
+    files: Sequence[ImageToRead],
     size: int,
     channels: int,
     on_progress: Callable[[int, int], None] | None,

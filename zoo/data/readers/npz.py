@@ -57,7 +57,7 @@ def read_npz(
         images = gatherer.gather(pictures, count)
         names = tuple(f"{split}[{place}]" for place in range(count))
         found[split] = Examples(images, labels, names)
-    notices = ()
+    notices: tuple[str, ...] = ()
     if scaled:
         notices = (
             f"{', '.join(scaled)}: numbers from 0 to 1 were scaled to 0 to 255.",

@@ -62,7 +62,7 @@ def read_tfds(
     for split, count in counts.items():
         examples = builder.as_dataset(split=split, read_config=in_order)
         pairs = tfds.as_numpy(examples.map(lambda each: (each[image], each[label])))
-        labels = []
+        labels: list[int] = []
         pictures = _images(pairs, labels)
         images = gatherer.gather(pictures, count)
         if -1 in labels:

@@ -1,5 +1,0 @@
-"""Bars on a terminal."""
-
-from hornbook.progress import Bars
-
-__all__ = ["Bars"]
