@@ -1,8 +1,9 @@
 """Whether ReLU beats its variants, they tanh, and tanh sigmoid.
 
 Claim:   as a rule ReLU > its variants > tanh > sigmoid.
-Source:  the study notes, section "activations in practice"; Glorot et al., "Deep Sparse
-         Rectifier Neural Networks", AISTATS 2011; Clevert et al., arXiv 1511.07289.
+Source:  Glorot et al., "Deep Sparse Rectifier Neural Networks", AISTATS 2011; Clevert
+         et al., arXiv 1511.07289; the study notes (docs/site/notes.toml), section
+         "activations in practice".
 Data:    scikit-learn's digits, 700 to train on, 300 to choose on, 500 to test; one or
          six hidden layers of 64; Adam, 15 epochs in batches of 50. Kernels by Kaiming
          for ReLU and its variants, by Xavier for tanh and sigmoid. Each cell trains at

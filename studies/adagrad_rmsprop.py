@@ -2,8 +2,8 @@
 
 Claim:   AdaGrad sums all squared gradients, so its steps only shrink, and after a steep
          part it is stuck in a flat one; RMSProp forgets, and its steps grow again.
-Source:  the study notes, section "AdaGrad, RMSProp"; Duchi et al., JMLR 2011; Hinton's
-         lecture 6e.
+Source:  Duchi et al., JMLR 2011; Hinton's lecture 6e; the study notes
+         (docs/site/notes.toml), section "AdaGrad, RMSProp".
 Data:    (1) a slope of one weight: a wall of gradient 10, for 0, 10, 100 or 1,000
          steps, then a plateau of gradient 0.1, both with noise of a fifth; rate 0.01.
          Counted are the steps to go down 1 unit of the plateau, at most a million. (2)

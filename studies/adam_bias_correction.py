@@ -2,7 +2,8 @@
 
 Claim:   without the correction the first steps are too large, and training is unstable;
          the more so, the closer the decay of the second moment is to 1.
-Source:  the study notes, section "Adam"; Kingma and Ba, ICLR 2015, section 6.4.
+Source:  Kingma and Ba, ICLR 2015, section 6.4; the study notes (docs/site/notes.toml),
+         section "Adam".
 Data:    scikit-learn's digits, 1,000 to train on; 64-32-32-10, ReLU, 3 epochs in
          batches of 32; decays 0.99, 0.999 and 0.9999, rates 0.001, 0.003, 0.01, 0.03.
 Rule:    eight signs. For each decay: without correction the largest step of a weight

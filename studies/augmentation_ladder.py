@@ -2,8 +2,8 @@
 
 Claim:   train on random crops, test on fixed ones and let them vote; augment; average
          several models. Mirror images hurt where a mirrored digit is no digit.
-Source:  the study notes, sections "data augmentation" and "ensembles"; Krizhevsky et
-         al., NeurIPS 2012; Wortsman et al., ICML 2022.
+Source:  Krizhevsky et al., NeurIPS 2012; Wortsman et al., ICML 2022; the study notes
+         (docs/site/notes.toml), sections "data augmentation" and "ensembles".
 Data:    the embedded digits over photographs, 20 labels a class, a fifth of them held
          out for early stopping and for the soup; 1,000 test digits, which choose
          nothing. The head first, then all at a tenth of the rate.

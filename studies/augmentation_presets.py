@@ -2,8 +2,9 @@
 
 Claim:   changed copies of the training pictures make more of little data; which changes
          help depends on the data, and mirror images do not help with digits.
-Source:  the study notes, section "data augmentation"; Krizhevsky et al., "ImageNet
-         Classification with Deep Convolutional Neural Networks", NeurIPS 2012.
+Source:  Krizhevsky et al., "ImageNet Classification with Deep Convolutional Neural
+         Networks", NeurIPS 2012; the study notes (docs/site/notes.toml), section "data
+         augmentation".
 Data:    the embedded digits, grey and over photographs, at 24×24 pixels in colour; 20
          labels a class to train on, all 1,000 test digits. A convolutional net from
          scratch, Adam along a cosine from 3e-3, 480 batches of 25. A preset shows each

@@ -2,8 +2,9 @@
 
 Claim:   batch normalisation makes training less sensitive to the initial values and to
          the learning rate; it needs large batches, and cannot train at a batch of one.
-Source:  the study notes, section "batch normalization"; Ioffe and Szegedy, ICML 2015,
-         arXiv 1502.03167; Wu and He, "Group Normalization", arXiv 1803.08494.
+Source:  Ioffe and Szegedy, ICML 2015, arXiv 1502.03167; Wu and He, "Group
+         Normalization", arXiv 1803.08494; the study notes (docs/site/notes.toml),
+         section "batch normalization".
 Data:    scikit-learn's digits, 700 to train on, 300 to choose on, 500 to test; four
          hidden layers of 64, ReLU, plain SGD, in NumPy. With it, each hidden layer is
          normalised before its ReLU, by the batch in training, at test by all training

@@ -2,8 +2,8 @@
 
 Claim:   at test time the mean and variance are those of the whole training set; where
          that costs too much, an estimate of them will do.
-Source:  the study notes, section "batch normalization"; Ioffe and Szegedy, ICML 2015,
-         arXiv 1502.03167, algorithm 2, where both are.
+Source:  Ioffe and Szegedy, ICML 2015, arXiv 1502.03167, algorithm 2, where both are;
+         the study notes (docs/site/notes.toml), section "batch normalization".
 Data:    scikit-learn's digits, 700 to train on, 500 to test; 64-128-128-10, batch
          normalisation and ReLU after each hidden layer, Adam at 1e-3 in batches of 4
          and of 32; tested after 20, 100 and 500 steps. Running averages are those of

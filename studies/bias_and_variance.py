@@ -3,8 +3,8 @@
 Claim:   the more complex the model, the lower its bias and the higher its variance;
          more data lowers the variance. Underfitting is a high bias, overfitting a high
          variance.
-Source:  the study notes, section "solving overfitting"; Geman et al., 1992; against it
-         for wide nets Neal et al., arXiv 1810.08591.
+Source:  Geman et al., 1992; against it for wide nets Neal et al., arXiv 1810.08591; the
+         study notes (docs/site/notes.toml), section "solving overfitting".
 Data:    a toy, y = sin(4x + 1) + |x| + noise of sd 0.3, fitted by polynomials, 200
          training sets a seed; and scikit-learn's digits, 64-n-10, ReLU, Adam at 5e-3,
          400 batches of 25, 8 training sets a seed, out of 1,297, with 500 to test; the

@@ -1,7 +1,9 @@
 """Whether curves alone tell what ails a run: fits and tests the limits of `verdict`.
 
 Claim:   from the learning curves alone one can tell the notes' conditions apart.
-Source:  the study notes, section "the general problem of overfitting".
+Source:  Smith, "A disciplined approach to neural network hyper-parameters", arXiv
+         1803.09820, section 3; the study notes (docs/site/notes.toml), section "the
+         general problem of overfitting".
 Data:    small nets on scikit-learn's digits, wine, breast cancer and diabetes, and on
          four toys. Each run has its condition by construction (`CONDITIONS`), not by
          its looks: a net that cannot represent the target; a wide one on few examples

@@ -2,8 +2,8 @@
 
 Claim:   10 to 20 % dead ReLUs are usual and harmless; high rates and large biases make
          it worse; leaky ReLU, PReLU and ELU cure it.
-Source:  the study notes, sections "ReLU and its kin" and "practice"; Lu et al., "Dying
-         ReLU and Initialization", arXiv 1903.06733.
+Source:  Lu et al., "Dying ReLU and Initialization", arXiv 1903.06733; the study notes
+         (docs/site/notes.toml), sections "ReLU and its kin" and "practice".
 Data:    scikit-learn's digits; 64-64-64-10, Kaiming, SGD in batches of 32, 10 epochs.
          Dead is a hidden unit that no training example switches on.
 Rule:    four signs. (1) At the rate with the best mean accuracy, biases 0, the dead are

@@ -3,9 +3,10 @@
 Claim:   DropConnect sets weights to zero where Dropout does so to outputs, and does
          much the same: both hold back overfitting, and so the more, the less there is
          to train on.
-Source:  the study notes, section "dropout"; Wan et al., "Regularization of Neural
-         Networks using DropConnect", ICML 2013; Hinton et al., "Improving neural
-         networks by preventing co-adaptation of feature detectors", arXiv 1207.0580.
+Source:  Wan et al., "Regularization of Neural Networks using DropConnect", ICML 2013;
+         Hinton et al., "Improving neural networks by preventing co-adaptation of
+         feature detectors", arXiv 1207.0580; the study notes (docs/site/notes.toml),
+         section "dropout".
 Data:    scikit-learn's digits: 50, 200 or 1,000 to train on, 797 to test on.
          64-128-128-10, ReLU, Adam, 800 batches of 25 at any size, the rate falling from
          2e-3 to 0 along a cosine. Both hidden layers are wrapped in the recipe

@@ -2,7 +2,8 @@
 
 Claim:   after dropout in training, the outputs must be scaled at test time. The notes
          scale by the drop probability; right is the probability to keep.
-Source:  the study notes, section "dropout"; Srivastava et al., JMLR 2014.
+Source:  Srivastava et al., JMLR 2014; the study notes (docs/site/notes.toml), section
+         "dropout".
 Data:    scikit-learn's digits, 400 to train on; 64-128-128-10, ReLU, Adam at 1e-3, 40
          epochs, dropout without scaling on both hidden layers at 0.2, 0.5 and 0.8.
 Rule:    holds, if at both 0.2 and 0.8 the note's scale has the lower test accuracy and

@@ -2,8 +2,9 @@
 
 Claim:   some ways against overfitting cannot be used together, such as dropout and
          batch normalization.
-Source:  the study notes, section "structure in practice"; Li et al., "Understanding the
-         Disharmony between Dropout and Batch Normalization", CVPR 2019.
+Source:  Li et al., "Understanding the Disharmony between Dropout and Batch
+         Normalization", CVPR 2019; the study notes (docs/site/notes.toml), section
+         "structure in practice".
 Data:    scikit-learn's digits, 300 to train on, 500 to test; 64-128-128-10, ReLU, Adam
          at 3e-3, 40 epochs in batches of 30; a block is dense, BatchNormalization,
          ReLU, Dropout of 0.5. "Before" has the dropout in front of the normalisation.

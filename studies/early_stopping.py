@@ -2,8 +2,8 @@
 
 Claim:   past a critical point the test loss rises while the training loss falls; to
          stop there spares the net from overfitting.
-Source:  the study notes, section "solving overfitting"; Prechelt, "Early stopping
-         - but when?", 1998.
+Source:  Prechelt, "Early stopping - but when?", 1998; the study notes
+         (docs/site/notes.toml), section "solving overfitting".
 Data:    scikit-learn's digits, 200 to train on, 100 to watch, 500 to test; 64-128-10,
          ReLU, Adam at 3e-3, 100 epochs in batches of 20, with right labels and with
          30 % of both the training and the watched ones shuffled. Early: the weights of

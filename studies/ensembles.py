@@ -3,9 +3,9 @@
 Claim:   several models that vote, or whose answers or ranks are averaged, are better
          than one, and cost as many trainings; a snapshot ensemble and a soup have some
          of it at the price of one.
-Source:  the study notes, section "ensembles"; Huang et al., "Snapshot Ensembles: Train
-         1, Get M for Free", arXiv 1704.00109; Wortsman et al., "Model soups", arXiv
-         2203.05482.
+Source:  Huang et al., "Snapshot Ensembles: Train 1, Get M for Free", arXiv 1704.00109;
+         Wortsman et al., "Model soups", arXiv 2203.05482; the study notes
+         (docs/site/notes.toml), section "ensembles".
 Data:    scikit-learn's digits: 300 to train on, 297 that only the greedy soup scores
          its branches by, 1,200 to test on. 64-64-64-10, ReLU, dropout of 0.2, SGD with
          momentum in batches of 25. A whole training is 100 epochs along one cosine from

@@ -2,7 +2,9 @@
 
 Claim:   with few labels, a pretrained backbone beats training from scratch, and the
          head first, then all at a tenth of the rate, is the best way to use it.
-Source:  the study notes, section "transfer learning": fine-tune at 1/10 of the rate.
+Source:  Girshick et al., "Rich feature hierarchies for accurate object detection and
+         semantic segmentation", CVPR 2014: fine-tune at 1/10 of the rate; the study
+         notes (docs/site/notes.toml), section "transfer learning".
 Data:    the embedded digits; tests on the 1,000 test digits, each arm at its own rate
          (chosen by studies/finetune_rates.py on training digits).
 Rule:    two signs a task: every way that begins with pretrained weights beats training

@@ -2,7 +2,9 @@
 
 Claim:   each way to fine-tune needs a rate of its own; at another it looks worse than
          it is.
-Source:  the study notes, section "transfer learning": fine-tune at 1/10 of the rate.
+Source:  Girshick et al., "Rich feature hierarchies for accurate object detection and
+         semantic segmentation", CVPR 2014: fine-tune at 1/10 of the rate; the study
+         notes (docs/site/notes.toml), section "transfer learning".
 Data:    the training pool alone: 5 labels a class to train on, what is left of the pool
          to choose on, 10 epochs. The test splits are not read. Three draws, which are
          not those of the reported figures: they choose, and claim no accuracy.

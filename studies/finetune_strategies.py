@@ -3,9 +3,10 @@
 Claim:   what a backbone learned first should change least: train the head first, thaw
          block after block, or give earlier blocks smaller rates, rather than train
          everything at one rate.
-Source:  the study notes, section "transfer learning"; Howard and Ruder, "Universal
-         Language Model Fine-tuning for Text Classification", ACL 2018; Clark et al.,
-         "ELECTRA", ICLR 2020, whose rates fall with depth.
+Source:  Howard and Ruder, "Universal Language Model Fine-tuning for Text
+         Classification", ACL 2018; Clark et al., "ELECTRA", ICLR 2020, whose rates fall
+         with depth; the study notes (docs/site/notes.toml), section "transfer
+         learning".
 Data:    the embedded digits over photographs, 10 labels a class, 1,000 test digits;
          glyphnet.letters_rgb, 20 epochs in batches of 16, no augmentation. Each way has
          the best of four rates, by two other draws of labels and what these leave of

@@ -2,8 +2,8 @@
 
 Claim:   centring and scaling the inputs helps a net to learn; whitening and LDA are
          ways to go further; the statistics come from the training set alone.
-Source:  the study notes, section "data preprocessing"; LeCun et al., "Efficient
-         BackProp", 1998, section 4.3.
+Source:  LeCun et al., "Efficient BackProp", 1998, section 4.3; the study notes
+         (docs/site/notes.toml), section "data preprocessing".
 Data:    scikit-learn's wine table: 13 measurements of unlike scales, 3 kinds, 59
          bottles to train on, 119 to test.
 Rule:    holds, if standardising beats the raw inputs, and a test set that comes one

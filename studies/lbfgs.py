@@ -1,7 +1,10 @@
 """How far L-BFGS and Adam bring a small net's training loss, at equal work.
 
 Claim:   L-BFGS suits full-batch training, and seldom anything else.
-Source:  the study notes, sections "second-order optimizers" and "practice".
+Source:  Liu and Nocedal, "On the limited memory BFGS method for large scale
+         optimization", Mathematical Programming 45, 1989; Le et al., "On optimization
+         methods for deep learning", ICML 2011; the study notes (docs/site/notes.toml),
+         sections "second-order optimizers" and "practice".
 Data:    scikit-learn's digits, 1,297 to train on, 500 to test; all in one batch.
 Model:   64-32-10, ReLU, cross-entropy and an L2 penalty of 1e-4 on the kernels.
 Work:    evaluations of the loss's gradient over the whole set; those of L-BFGS's line

@@ -1,8 +1,8 @@
 """Maxout against ReLU in convolutions, with as many filters and as many parameters.
 
 Claim:   Maxout in place of ReLU fits more and generalises better, in convolutions too.
-Source:  the study notes, section "Maxout"; Goodfellow et al., "Maxout Networks", ICML
-         2013, arXiv 1302.4389, section 5.
+Source:  Goodfellow et al., "Maxout Networks", ICML 2013, arXiv 1302.4389, section 5;
+         the study notes (docs/site/notes.toml), section "Maxout".
 Data:    the embedded digits over photographs, 28×28 pixels; 40 labels a class to train
          on, in random crops of 24, and 197 of the rest of the pool to choose by; all
          1,000 test digits, at their centre crops. Three blocks of a convolution, its

@@ -2,8 +2,8 @@
 
 Claim:   Maxout has all the advantages of ReLU, of which it is a generalisation; the
          price is several times the parameters.
-Source:  the study notes, section "Maxout"; Goodfellow et al., "Maxout Networks", ICML
-         2013, arXiv 1302.4389.
+Source:  Goodfellow et al., "Maxout Networks", ICML 2013, arXiv 1302.4389; the study
+         notes (docs/site/notes.toml), section "Maxout".
 Data:    scikit-learn's digits: 100 or 1,000 to train on, 297 to choose on, 500 to test;
          two hidden layers, without dropout and with 0.5 after each; Adam, 300 steps of
          50. Two pieces a unit. Kernels of variance 2 / fan-in for ReLU, 1 / fan-in for

@@ -2,7 +2,8 @@
 
 Claim:   momentum's inertia overshoots the minimum and circles it; Nesterov's look ahead
          makes it less.
-Source:  the study notes, section "SGD + momentum"; Sutskever et al., ICML 2013.
+Source:  Sutskever et al., ICML 2013; the study notes (docs/site/notes.toml), section
+         "SGD + momentum".
 Data:    bowls of ten weights, of curvatures drawn between 0.01 and 1, from a random
          start, 1,000 steps at momentum 0.9; and scikit-learn's digits in one batch,
          64-32-10, tanh, 300 steps.

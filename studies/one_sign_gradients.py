@@ -2,7 +2,8 @@
 
 Claim:   after activations that are all positive, the gradients of a unit's weights have
          one sign, and its path to the optimum is a zig-zag, which takes longer.
-Source:  the study notes, section "sigmoid, tanh", and Stanford's CS231n.
+Source:  Stanford's CS231n, notes on activation functions; the study notes
+         (docs/site/notes.toml), section "sigmoid, tanh".
 Data:    (1) scikit-learn's digits through two hidden layers of 64 units, just drawn:
          for each unit of the second, the share of its weights' gradients that have the
          sign of most. (2) A linear unit of two inputs without noise, trained one

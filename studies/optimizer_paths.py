@@ -2,7 +2,8 @@
 
 Claim:   plain SGD is the slowest; momentum and adaptive rates each mend something;
          Adam joins both, and is the one to take.
-Source:  the study notes, section "optimizers"; Ruder, arXiv 1609.04747.
+Source:  Ruder, arXiv 1609.04747; the study notes (docs/site/notes.toml), section
+         "optimizers".
 Data:    (1) scikit-learn's digits, 1,000 to train on; 64-32-32-10, ReLU, 5 epochs in
          batches of 32. (2) A narrow valley (curvatures 1 and 50), Rosenbrock's curved
          one, a saddle; the start is drawn near a point. Each optimizer at the best of

@@ -2,8 +2,9 @@
 
 Claim:   L1 sets weights to zero, L2 does not; the elastic net lies between; group lasso
          empties whole units. The notes list smooth L1 as a kin of L1.
-Source:  the study notes, section "loss functions"; Zou and Hastie, 2005; Yuan and Lin,
-         2006; Girshick, "Fast R-CNN", ICCV 2015, where smooth L1 is a loss.
+Source:  Zou and Hastie, 2005; Yuan and Lin, 2006; Girshick, "Fast R-CNN", ICCV 2015,
+         where smooth L1 is a loss; the study notes (docs/site/notes.toml), section
+         "loss functions".
 Data:    scikit-learn's digits, 1,000 to train on, 300 to choose by, 497 to test;
          64-32-10, ReLU; the penalty on both kernels; Adam, 20 epochs in batches of 50,
          the rate decaying from 0.01 to 1e-5. Each penalty has the largest of five

@@ -2,7 +2,8 @@
 
 Claim:   random search beats a grid at equal trials, for a grid spends them on
          dimensions that do not matter.
-Source:  the study notes, section "search algorithms"; Bergstra and Bengio, JMLR 2012.
+Source:  Bergstra and Bengio, JMLR 2012; the study notes (docs/site/notes.toml), section
+         "search algorithms".
 Data:    scikit-learn's digits, 300 to train on, 300 to choose by, 500 to test;
          64-32-10, ReLU, SGD, 3 epochs. The rate lies between 1e-3 and 10, the dead
          dimension is one that the net never sees. A grid has 4 rates by 4 of the other,

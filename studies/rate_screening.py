@@ -2,8 +2,9 @@
 
 Claim:   to save time, try each value for one epoch only and see how the loss falls,
          even another one each epoch of the same run, at the risk of being wrong.
-Source:  the study notes, section "by hand"; Wu et al., "Understanding Short-Horizon
-         Bias in Stochastic Meta-Optimization", ICLR 2018, arXiv 1803.02021.
+Source:  Wu et al., "Understanding Short-Horizon Bias in Stochastic Meta-Optimization",
+         ICLR 2018, arXiv 1803.02021; the study notes (docs/site/notes.toml), section
+         "by hand".
 Data:    scikit-learn's digits, 600 to train on, 300 to choose on, 500 to test; with
          right labels, and with 30 % of the labels of both parts shuffled; 64-64-10,
          ReLU, SGD and Adam at 13 rates each, three a decade; a full run is 30 epochs in

@@ -2,9 +2,9 @@
 
 Claim:   the rate should fall as training goes on; schedules are for SGD, and of little
          use to optimizers such as Adam, which lower each weight's rate by themselves.
-Source:  the study notes, sections "schedules" and "optimizers in practice"; Loshchilov
-         and Hutter, arXiv 1608.03983; Goyal et al., arXiv 1706.02677; Smith and Topin,
-         arXiv 1708.07120.
+Source:  Loshchilov and Hutter, arXiv 1608.03983; Goyal et al., arXiv 1706.02677; Smith
+         and Topin, arXiv 1708.07120; the study notes (docs/site/notes.toml), sections
+         "schedules" and "optimizers in practice".
 Data:    scikit-learn's digits, 800 to train on, 300 to choose by, 697 to test;
          64-32-10, ReLU, 15 epochs in batches of 40; SGD with momentum 0.9, and Adam.
          Either the digits as they are, which the net learns by heart, or under noise of

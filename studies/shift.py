@@ -1,9 +1,9 @@
 """Measures what reweighting brings when the test set is drawn otherwise.
 
 Claim:   weights by p_test / p_train correct covariate and label shift.
-Source:  the study notes, section "distribution shift"; against it Byrd and Lipton,
-         "What is the Effect of Importance Weighting in Deep Learning?", ICML 2019: not
-         for models that fit every training example.
+Source:  Byrd and Lipton, "What is the Effect of Importance Weighting in Deep
+         Learning?", ICML 2019: not for models that fit every training example; the
+         study notes (docs/site/notes.toml), section "distribution shift".
 Data:    scikit-learn's digits, 898 to draw 350 training and 899 to draw 350 test
          examples from. Covariate shift: an example is kept for training with the
          probability sigmoid(-2s), for the test with sigmoid(2s), where s is the first

@@ -2,8 +2,8 @@
 
 Claim:   resize at random and crop while training, test at several sizes or on the whole
          picture: the net learns to tell objects of any size.
-Source:  the study notes, section "data augmentation"; Szegedy et al., CVPR 2015;
-         Simonyan and Zisserman, ICLR 2015; Howard, ICLR 2014.
+Source:  Szegedy et al., CVPR 2015; Simonyan and Zisserman, ICLR 2015; Howard, ICLR
+         2014; the study notes (docs/site/notes.toml), section "data augmentation".
 Data:    the embedded digits over photographs, 28×28 pixels; 20 labels a class to train
          on, crops of 24; all 1,000 test digits, as they are, and each zoomed about its
          centre by its own factor from 0.6 to 1.5. A convolutional net from scratch, as

@@ -2,7 +2,8 @@
 
 Claim:   weights that start at 0 or too near to it do not learn, for the gradients
          vanish; too large ones make training unstable.
-Source:  the study notes, section "simple initializations".
+Source:  He et al., "Delving Deep into Rectifiers", ICCV 2015, section 2.2; the study
+         notes (docs/site/notes.toml), section "simple initializations".
 Data:    scikit-learn's digits, 500 to train on; nets of ReLUs, 64 wide, with 1, 4 and 8
          hidden layers; kernels normal, of Kaiming's standard deviation times a factor;
          SGD, 10 epochs, each cell at the best of five rates by the accuracy on a fifth

@@ -3,7 +3,9 @@
 Claim:   a net whose weights all start alike stays symmetric under gradient descent, as
          if each layer had one unit. One broken symmetry anywhere, in the start, the
          optimizer or the net, ends that; so dropout does.
-Source:  the study notes, sections "simple initializations" and "dropout".
+Source:  Goodfellow, Bengio and Courville, "Deep Learning", MIT Press 2016, section 8.4;
+         the study notes (docs/site/notes.toml), sections "simple initializations" and
+         "dropout".
 Data:    scikit-learn's digits; 64-32-32-10, tanh; 60 epochs in batches of 32, SGD at
          0.1 or Adam at 0.003. Alike means 0.1 in each kernel.
 Rule:    distinct is the share of the 64 hidden units that no other of their layer

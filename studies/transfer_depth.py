@@ -3,9 +3,9 @@
 Claim:   where data is few, begin with pretrained weights, and train them on at about a
          tenth of the rate. The fewer layers are transferred, the better they transfer,
          and the more data and computing it takes.
-Source:  the study notes, sections "transfer learning" and "initial values in practice";
-         Yosinski et al., "How transferable are features in deep neural networks?",
-         arXiv 1411.1792.
+Source:  Yosinski et al., "How transferable are features in deep neural networks?",
+         arXiv 1411.1792; the study notes (docs/site/notes.toml), sections "transfer
+         learning" and "initial values in practice".
 Data:    the embedded digits over photographs, 1, 5, 20 or 50 labels a class out of 797
          digits, tested on 1,000 others; glyphnet_small, pretrained on letters, in
          four parts: stem and three blocks. 100 batches of 32 random crops, Adam, half a

@@ -2,7 +2,9 @@
 
 Claim:   there is no need to worry about hyperparameters that depend on each other; a
          few at a time can be tuned on their own.
-Source:  the study notes, section "searching in practice".
+Source:  the study notes (docs/site/notes.toml), section "searching in practice";
+         against it Smith, "A disciplined approach to neural network hyper-parameters",
+         arXiv 1803.09820.
 Data:    scikit-learn's digits, 300 to train on, 300 to choose by, 500 to test;
          64-32-10, ReLU, SGD for 180 steps; rate, momentum and batch, five values each:
          125 cells. One by one: five rates from random values of the others, then five

@@ -2,7 +2,8 @@
 
 Claim:   the norm of an update is about a thousandth of the weights'; far more or far
          less is a sign of trouble.
-Source:  the study notes, section "searching in practice"; Stanford's CS231n.
+Source:  Stanford's CS231n; the study notes (docs/site/notes.toml), section "searching
+         in practice".
 Data:    scikit-learn's digits, 500 to train on, 300 to choose by; ReLU nets of width 32
          and 256; SGD, momentum and Adam at 13 rates, 2 and 20 epochs in batches of 25.
          The ratio is the geometric mean over kernels and the steps of the second half.

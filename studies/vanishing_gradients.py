@@ -1,8 +1,8 @@
 """How much of the gradient is left at the bottom of a deep net, by its nonlinearity.
 
 Claim:   the gradients of sigmoid and tanh vanish with depth; those of ReLU do not.
-Source:  the study notes, section "sigmoid, tanh"; Glorot and Bengio, AISTATS 2010; He
-         et al., ICCV 2015.
+Source:  Glorot and Bengio, AISTATS 2010; He et al., ICCV 2015; the study notes
+         (docs/site/notes.toml), section "sigmoid, tanh".
 Data:    scikit-learn's digits, 256 of them, through 20 hidden layers of 64 units that
          were just drawn. Each nonlinearity is drawn in two ways: at the gain that is
          usual for it (sigmoid and tanh 1, ReLU √2) and at one that suits it more, or

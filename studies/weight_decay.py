@@ -2,8 +2,9 @@
 
 Claim:   under plain SGD an L2 penalty is weight decay; under Adam it is not, and the
          decoupled kind is better. Biases are usually left out.
-Source:  the study notes, section "loss functions", call both the same; Loshchilov and
-         Hutter, ICLR 2019, do not.
+Source:  Loshchilov and Hutter, "Decoupled Weight Decay Regularization", ICLR 2019: L2
+         and weight decay are two. Called the same in the study notes
+         (docs/site/notes.toml), section "loss functions".
 Data:    scikit-learn's digits, 150 to train on, a fifth of their labels shuffled, 150
          to choose by and 500 to test; 64-64-10, ReLU, 60 epochs in batches of 30; Adam
          at 0.003, SGD at 0.1. Each arm at the best of seven factors for each seed; the

@@ -3,8 +3,8 @@
 Claim:   drawn alike in all layers, the spread of activations falls going up and that of
          the gradients going down; Xavier's start keeps both, and Kaiming's keeps them
          with ReLU. The notes give Kaiming's variance as 1/n.
-Source:  the study notes, sections "Xavier" and "Kaiming"; Glorot and Bengio, AISTATS
-         2010, figures 6 and 7; He et al., ICCV 2015, section 2.2.
+Source:  Glorot and Bengio, AISTATS 2010, figures 6 and 7; He et al., ICCV 2015, section
+         2.2; the study notes (docs/site/notes.toml), sections "Xavier" and "Kaiming".
 Data:    scikit-learn's digits, 256 of them, before any training. Tanh: five hidden
          layers of 500 units, as the paper's (its "standard" start draws uniformly
          within ±1/√n). ReLU: 30 hidden layers of 256. Kernels are drawn by our recipes.

@@ -2,9 +2,9 @@
 
 Claim:   what the backbones learned of letters helps to tell handwritten digits, which
          they never saw, from few labels.
-Source:  the study notes, section "transfer learning"; Kornblith et al., "Do Better
-         ImageNet Models Transfer Better?", CVPR 2019, whose probe is a logistic
-         regression too.
+Source:  Kornblith et al., "Do Better ImageNet Models Transfer Better?", CVPR 2019,
+         whose probe is a logistic regression too; the study notes
+         (docs/site/notes.toml), section "transfer learning".
 Data:    the photo digits, 5 labels a class drawn from 797; the same 1,000 test digits
          for every draw. Nothing is chosen by them. Backbones in colour, with the
          shipped weights and with random ones, anew for each seed; and the pixels

@@ -1,1 +1,1 @@
-"""Fine-tuning: jobs, the arms that are compared, run folders and reports."""
+"""Fine-tuning: a backbone and arrays in, a `FineTuned` out. README.md has the order."""
