@@ -197,7 +197,8 @@ class Trainer:
         model = keras.Model(self.head.inputs, self.head.outputs)
         # On features a step is over so soon that most of it would be Python's part.
         _, steps = self._epochs(0)
-        at_once = 1 if self.user.wants_batches else steps
+        by_batch = self.user.wants_batches or keras.backend.backend() == "torch"
+        at_once = 1 if by_batch else steps
         self.optimizer = self._compile(model, at_once=at_once)
         batches = features.batches(self.settings.seed, steps=steps)
         self._run(model, 0, batches, validation, started, by_batch=at_once == 1)

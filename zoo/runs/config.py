@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from hornbook.errors import InputError
-from hornbook.fields import Checked, Group, unknown_setting
+from hornbook.fields import Checked, Group, refuse, unknown_setting
 from hornbook.zoo.finetune.fine_tune import Settings
 
 EMBEDDED_DATA = "tfds:hornbook_photo_digits"
@@ -113,6 +113,11 @@ class RunConfig:
         for key, part in PARTS.items():
             names = {each.name for each in dataclasses.fields(part)}
             parts[key] = part.of({k: v for k, v in options.items() if k in names})
+        if not parts["training"].random_crop:
+            # The pictures are no larger than the backbone's: all crops are the same.
+            if options.get("test_crops", "none") != "none":
+                refuse("test_crops", "none without random_crop", options["test_crops"])
+            parts["test"] = dataclasses.replace(parts["test"], test_crops="none")
         return cls(**parts, processes=processes)
 
     def as_dict(self) -> dict[str, Any]:

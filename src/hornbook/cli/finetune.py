@@ -12,7 +12,7 @@ import typer
 
 from hornbook.cli.quiet import quiet
 from hornbook.errors import InputError
-from hornbook.fields import flag_type
+from hornbook.fields import OTHER_NAMES, flag_type
 from hornbook.zoo.runs.config import DATA_FORMS, fields_of_a_run
 
 SHOWN = 20  # classes whose examples are counted on the screen
@@ -23,7 +23,24 @@ Trust = Annotated[bool, typer.Option("--trust", help="Open a model that carries 
 def register(app: typer.Typer) -> None:
     """Adds the three commands."""
     for command in (with_flags(finetune), evaluate, predict):
-        app.command(rich_help_panel="Fine-tuning")(command)
+        app.command(cls=NamesInMind, rich_help_panel="Fine-tuning")(command)
+
+
+class NamesInMind(typer.core.TyperCommand):
+    """Tells the right word for a flag that is called otherwise elsewhere."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Looks for such flags before Typer refuses them."""
+        known = {name for each in self.params for name in each.opts}
+        for arg in args:
+            flag = arg.partition("=")[0]
+            meant = OTHER_NAMES.get(flag.removeprefix("--").replace("-", "_"))
+            if flag.startswith("--") and flag not in known and meant:
+                names = meant.replace("_", "-").replace(" or ", " or --")
+                raise InputError(
+                    f"There is no such flag; it is --{names}. Received: {flag}"
+                )
+        return super().parse_args(ctx, args)
 
 
 def with_flags(command: Any) -> Any:
@@ -82,7 +99,7 @@ def finetune(
         ),
     ] = None,
     compare: Annotated[
-        bool, typer.Option(help="Also train every other way, over five seeds.")
+        bool, typer.Option(help="Also train four other ways, over five seeds.")
     ] = False,
     **given: Any,
 ) -> None:

@@ -42,6 +42,14 @@ def test_parts_are_composed():
     assert config.with_training(epochs=5).as_dict() == {**config.as_dict(), "epochs": 5}
 
 
+def test_without_crops_in_training_none_vote():
+    assert RunConfig.of({"random_crop": False}).test.test_crops == "none"
+    config = RunConfig.of({"random_crop": False, "test_crops": "none"})
+    assert RunConfig.from_dict(config.as_dict()) == config
+    with pytest.raises(InputError, match="test_crops must be none without random_crop"):
+        RunConfig.of({"random_crop": False, "test_crops": "ten"})
+
+
 def test_the_presets_are_those_of_the_recipe():
     from hornbook.recipes.augmentation.image_augmentation import PRESETS as KNOWN
 
