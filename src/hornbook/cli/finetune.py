@@ -34,11 +34,13 @@ class NamesInMind(typer.core.TyperCommand):
         known = {name for each in self.params for name in each.opts}
         for arg in args:
             flag = arg.partition("=")[0]
-            meant = OTHER_NAMES.get(flag.removeprefix("--").replace("-", "_"))
-            if flag.startswith("--") and flag not in known and meant:
-                names = meant.replace("_", "-").replace(" or ", " or --")
+            meant = OTHER_NAMES.get(flag.removeprefix("--").replace("-", "_"), "")
+            names = [f"--{name.replace('_', '-')}" for name in meant.split(" or ")]
+            names = [name for name in names if name in known]
+            if flag.startswith("--") and flag not in known and names:
                 raise InputError(
-                    f"There is no such flag; it is --{names}. Received: {flag}"
+                    f"There is no such flag; it is {' or '.join(names)}. "
+                    f"Received: {flag}"
                 )
         return super().parse_args(ctx, args)
 
