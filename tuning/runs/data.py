@@ -129,10 +129,10 @@ def _from_images(
         spec, found, labels_per_class=settings.labels_per_class, seed=settings.seed
     )
     if dataset.validation is None and not settings.folds:
+        folds = "" if space.backbone else ", or cross-validate with --folds 5"
         raise InputError(
             "A class has fewer than 10 labelled examples, which is too few to set some "
-            "aside for validation. Give more, or cross-validate with --folds 5. "
-            f"Received: --data {spec}"
+            f"aside for validation. Give more{folds}. Received: --data {spec}"
         )
     parts: dict[str, Any] = {
         name: part and (part.images, part.labels)
