@@ -166,14 +166,17 @@ def _wrap_image(
     body: keras.Model,
     input_shape: tuple[int, int, int] | None,
 ) -> tuple[keras.Model, None, dict[str, Any]]:
-    own = tuple(body.input.shape[1:])
-    shape = tuple(input_shape or (SIZE if None in own else own))
-    pixels = keras.Input(shape, name="image")
-    x, said = pixels, "none"
     try:
         converter = hub.layers.ImageConverter.from_preset(str(place))
     except Exception:  # a folder may hold only the backbone
         converter = None
+    own = tuple(body.input.shape[1:])
+    if None in own:  # what the preset was trained at, where it says so
+        size = getattr(converter, "image_size", None)
+        own = (*size, SIZE[-1]) if size and None not in size else SIZE
+    shape = tuple(input_shape or own)
+    pixels = keras.Input(shape, name="image")
+    x, said = pixels, "none"
     if converter is not None and converter.scale is not None:
         scale, offset = converter.scale, converter.offset
         x = layers.Rescaling(scale, offset or 0.0, name="rescale")(x)

@@ -13,19 +13,26 @@ from hornbook.zoo.backbones.layer_groups import group_by_kernel
 from hornbook.zoo.backbones.open_backbone import open_backbone
 
 
-def as_backbone(given: Any) -> Backbone:
+def as_backbone(given: Any, image_size: int | None = None) -> Backbone:
     """Opens, wraps and pools what `fine_tune` was given.
 
     Layers that arrive frozen are unfrozen: the strategy says what is trained.
 
     Args:
         given: An id, a `Backbone` or a built `keras.Model`.
+        image_size: Integer. Side of the pictures that a backbone of an id is built for,
+            in pixels; None for its own.
 
     Raises:
         InputError: if it is none of these, or gives no features.
     """
     if isinstance(given, (str, Path)):
-        given = open_backbone(str(given))
+        given = open_of_size(str(given), image_size)
+    elif image_size is not None:
+        raise InputError(
+            "image_size is for a backbone that an id names; build yours for it. "
+            f"Received: image_size={image_size}"
+        )
     if isinstance(given, keras.Model):
         if not given.built or not hasattr(given, "input"):
             raise InputError(
@@ -55,3 +62,34 @@ def as_backbone(given: Any) -> Backbone:
     model = given.model
     pooled = keras.Model(model.inputs, pool(model.output), name=f"{model.name}_pooled")
     return dataclasses.replace(given, model=pooled)
+
+
+def open_of_size(id: str, image_size: int | None) -> Backbone:
+    """Opens a backbone, built for square pictures of a size.
+
+    Args:
+        id: As for `open_backbone`.
+        image_size: Integer. Side in pixels; None for the backbone's own.
+
+    Raises:
+        InputError: if there is no such backbone, or it takes no such pictures.
+    """
+    backbone = open_backbone(id)
+    shape = backbone.model.input_shape
+    if image_size is None:
+        return backbone
+    if not isinstance(shape, tuple) or len(shape) != 4:
+        raise InputError(
+            f"The backbone takes no pictures. Received: image_size={image_size}"
+        )
+    if shape[1:3] == (image_size, image_size):
+        return backbone
+    try:
+        return open_backbone(id, input_shape=(image_size, image_size, shape[3]))
+    except InputError:
+        raise
+    except Exception as error:  # each architecture has a smallest size of its own
+        raise InputError(
+            f"The backbone can't be built for pictures of that size ({error}). "
+            f"Received: image_size={image_size}"
+        ) from error

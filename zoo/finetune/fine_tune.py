@@ -37,6 +37,7 @@ _TASK = Group("Task")
 _PHASES = Group("What is trained when")
 _OPTIMIZER = Group("Optimizer")
 _REGULARIZATION = Group("Regularization and augmentation")
+_PICTURES = Group("Pictures")
 _LENGTH = Group("Length and batches")
 _SPEED = Group("Speed")
 _FILES = Group("Files")
@@ -147,7 +148,13 @@ class Settings(Checked):
         kind=str,
         shown="none",
     )
-    random_crop: bool = _REGULARIZATION.switch(
+    image_size: int | None = _PICTURES.integer(
+        None,
+        "Side in pixels that the backbone is built for.",
+        low=1,
+        shown="the backbone's own",
+    )
+    random_crop: bool = _PICTURES.switch(
         True, "Train on random crops of pictures that are an eighth larger."
     )
     epochs: int = _LENGTH.integer(
@@ -243,6 +250,7 @@ def fine_tune(
     mixup: float = 0.0,
     cutmix: float = 0.0,
     augment: "str | keras.Layer | None" = None,
+    image_size: int | None = None,
     random_crop: bool = True,
     epochs: int = 10,
     steps_per_epoch: int | None = None,
@@ -325,6 +333,7 @@ def fine_tune(
         cutmix: Factor of `keras.layers.CutMix`. With both, each batch gets one.
         augment: A preset of `ImageAugmentation`, or a Keras layer that changes inputs
             at random in training.
+        image_size: Side in pixels that the backbone of an id is built for.
         random_crop: False resizes pictures to the backbone's size and cuts nothing.
         epochs: Over all phases.
         steps_per_epoch: Batches in an epoch of arrays. By default a pass over them, or

@@ -41,7 +41,7 @@ def train_as_told(
         progress = Progress()
     make_deterministic(settings.seed)
     with processes.together():
-        opened = as_backbone(backbone)
+        opened = as_backbone(backbone, settings.image_size)
         settings = with_card(settings, opened.card)
         data = read_training_data(settings, opened, train, validation, classes)
         training = Trainer(

@@ -156,7 +156,10 @@ def train_arm(
     backbone = None
     if not ARMS[name].pretrained:
         keras.utils.set_random_seed(config.training.seed)
-        backbone = open_backbone(config.data.backbone, weights=None)
+        id, size = config.data.backbone, config.training.image_size
+        side, channels, *_ = backbone_facts(id, size)
+        shape = (side, side, channels)
+        backbone = open_backbone(id, input_shape=shape, weights=None)
     config = with_arm(config, name).with_training(**changes)
     return train(config, dataset, backbone=backbone)
 

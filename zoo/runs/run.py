@@ -85,7 +85,9 @@ def _finish(folder, config, dataset, progress):
 
 
 @functools.cache
-def backbone_facts(backbone_id: str) -> tuple[int, int, str, dict]:
+def backbone_facts(
+    backbone_id: str, image_size: int | None = None
+) -> tuple[int, int, str, dict]:
     """What a run needs to know of a backbone before its data are read.
 
     Returns:
@@ -95,11 +97,11 @@ def backbone_facts(backbone_id: str) -> tuple[int, int, str, dict]:
         InputError: if there is no such backbone, its weights can't be had, or it takes
             no pictures of one size.
     """
-    from hornbook.zoo.backbones.open_backbone import open_backbone
+    from hornbook.zoo.finetune.as_backbone import open_of_size
     from hornbook.zoo.finetune.feature_cache import fingerprint_model
     from hornbook.zoo.finetune.training_data import takes_pictures
 
-    backbone = open_backbone(backbone_id)
+    backbone = open_of_size(backbone_id, image_size)
     if not takes_pictures(backbone):
         raise InputError(
             f"The backbone takes no pictures of one size. Received: {backbone_id} of "
@@ -110,13 +112,17 @@ def backbone_facts(backbone_id: str) -> tuple[int, int, str, dict]:
     return shape[1], shape[3], weights_hash, card
 
 
+def _facts(config):
+    return backbone_facts(config.data.backbone, config.training.image_size)
+
+
 def read_pictures(config: RunConfig, progress: Progress | None = None) -> Found:
     """Reads the pictures that a run asks for, at the size its backbone wants.
 
     Raises:
         InputError: if the data or the backbone can't be used.
     """
-    side, channels = backbone_facts(config.data.backbone)[:2]
+    side, channels, *_ = _facts(config)
     with (progress or Progress()).stage("read") as update:
         return read_source(
             config.data.data,
@@ -182,9 +188,9 @@ def create(
     folder, writes = Path(folder), processes.is_first()
     if writes:
         check_new_folder(folder)
-    side, channels, weights_hash, card = backbone_facts(config.data.backbone)
+    side, channels, weights_hash, card = _facts(config)
     training = with_card(config.training, card)
-    config = config.with_training(**vars(training))
+    config = config.with_training(**{**vars(training), "image_size": side})
     find_devices(training.devices, training.batch_size)
     dataset = draw_examples(config, read_pictures(config, progress))
     counts = dict.fromkeys(dataset.classes, 1)
@@ -223,7 +229,7 @@ def reopen(
             f"The data has changed since the run began, so it can't be resumed "
             f"exactly; start a new run. Received: {config.data.data}"
         )
-    if backbone_facts(config.data.backbone)[2] != lines["weights_sha256"]:
+    if _facts(config)[2] != lines["weights_sha256"]:
         raise InputError(
             f"The backbone's weights have changed since the run began; start a new "
             f"run. Received: {config.data.backbone}"
@@ -331,6 +337,8 @@ def train(
 
     images, validation = dataset.train.images, dataset.validation
     settings = vars(config.training)
+    if backbone is not None:
+        settings = {**settings, "image_size": None}  # it is built already
     if config.training.minutes is None:
         settings = {**settings, "backup_dir": state}
     # What does not fit in memory as pictures may not do so as features.

@@ -89,6 +89,21 @@ def test_convolutions_are_pooled_and_grouped(tmp_path):
     assert not np.allclose(fresh.model.weights[0], backbone.model.weights[0])
 
 
+def test_pictures_have_the_size_that_the_preset_says(tmp_path):
+    body = keras_hub.models.DenseNetBackbone(
+        stackwise_num_repeats=[1], image_shape=(None, None, 3)
+    )
+    body.save_to_preset(str(tmp_path))
+    assert open_backbone(f"hub:{tmp_path}").model.input_shape == (None, 224, 224, 3)
+    converter = keras_hub.layers.DenseNetImageConverter(image_size=(48, 48))
+    converter.save_to_preset(str(tmp_path))
+    backbone = open_backbone(f"hub:{tmp_path}")
+    assert backbone.model.input_shape == (None, 48, 48, 3)
+    assert backbone.card["fine_tuning"]["image_size"] == 48
+    other = open_backbone(f"hub:{tmp_path}", input_shape=(32, 32, 3))
+    assert other.model.input_shape == (None, 32, 32, 3)
+
+
 def test_text_is_classified_from_strings(text_preset, tmp_path):
     backbone = open_backbone(f"hub:{text_preset}")
     check_groups(backbone, 1 + 2)

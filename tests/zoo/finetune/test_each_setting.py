@@ -69,6 +69,7 @@ def test_it_changes_the_weights(name):
 def test_every_setting_is_tested_here_or_below():
     elsewhere = {
         "task": "test_fine_tune.TestTasks",
+        "image_size": "test_image_size",
         "patience": "test_patience",
         "jit_compile": "test_jit_compile",
         "minutes": "test_callbacks",
@@ -90,6 +91,16 @@ def test_patience():
         for each in (1, 11)
     ]
     assert lengths[0] < lengths[1]
+
+
+def test_image_size():
+    x = np.random.default_rng(0).integers(0, 256, (8, 40, 40, 3), dtype="uint8")
+    data, options = (x, np.arange(8) % 2), {**BASE, "epochs": 2, "steps_per_epoch": 1}
+    tuned = fine_tune("glyphnet_small", data, image_size=16, **options)
+    assert tuned.classifier.input_shape == (None, 16, 16, 3)
+    assert tuned.predict(x).shape == (8, 2)
+    with pytest.raises(InputError, match="for a backbone that an id names"):
+        fine_tune(build(), patterns(), image_size=16)
 
 
 def test_jit_compile():
