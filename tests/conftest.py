@@ -6,6 +6,9 @@ import pytest
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# TensorFlow has kernels for channels-first pictures on a CPU in oneDNN alone, which it
+# turns on by itself on some processors and not on others.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
 # JAX spends most of these tests compiling; what it compiles runs once.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")

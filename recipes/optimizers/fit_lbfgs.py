@@ -145,18 +145,17 @@ def fit_lbfgs(
             "gradient": float(np.abs(objective.gradient).max()),
             "evaluations": objective.evaluations,
         }
-        epoch = len(history.epoch)
         callbacks.on_train_batch_end(0, logs)
         if validation_data is not None:
             found = model.evaluate(
                 val_x, val_y, chunk_size, 0, val_weight, return_dict=True
             )
             logs |= {f"val_{name}": value for name, value in found.items()}
-        callbacks.on_epoch_end(epoch, logs)
+        callbacks.on_epoch_end(len(history.epoch), logs)  # which makes it longer
         if model.stop_training:
             raise StopIteration
-        if epoch + 1 < max_iter:
-            begin(epoch + 1)
+        if len(history.epoch) < max_iter:
+            begin(len(history.epoch))
 
     callbacks.on_train_begin()
     begin(0)

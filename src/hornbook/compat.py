@@ -138,3 +138,21 @@ def set_path(variable, path: str) -> None:
     'dense/kernel'
     """
     variable._path = path
+
+
+def set_op_determinism(on: bool) -> bool:
+    """Switches TensorFlow's deterministic ops on or off; what they were before.
+
+    Publicly they can be switched on only.
+
+    Args:
+        on: Boolean.
+    """
+    from tensorflow.python.framework import config
+
+    before = bool(config.is_op_determinism_enabled())
+    if on:
+        config.enable_op_determinism()
+    else:
+        config.disable_op_determinism()
+    return before

@@ -344,7 +344,7 @@ def fine_tune(
             default a third of the phase, at least 3.
         batch_size: Examples in a batch of arrays. Streams bring their own batches.
         seed: For the head's weights, the order, the crops and the dropout. On
-            TensorFlow, fine-tuning turns deterministic ops on.
+            TensorFlow, deterministic ops are on while it trains.
         mixed_precision: "float16", "bfloat16" or None.
         jit_compile: As for `keras.Model.compile`.
         cached_views: Random views of each example whose features are cached.

@@ -3,11 +3,13 @@
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
+import keras
+
 from hornbook.fields import refuse
 from hornbook.progress import Bars, Progress, in_notebook
 from hornbook.zoo.finetune import processes
 from hornbook.zoo.finetune.as_backbone import as_backbone
-from hornbook.zoo.finetune.deterministic import make_deterministic
+from hornbook.zoo.finetune.deterministic import deterministic_ops
 from hornbook.zoo.finetune.fine_tuned import FineTuned
 from hornbook.zoo.finetune.trainer import Trainer
 from hornbook.zoo.finetune.training_data import fingerprint, read_training_data
@@ -39,7 +41,7 @@ def train_as_told(
         progress = Bars() if shown else Progress()
     if not processes.is_first():
         progress = Progress()
-    make_deterministic(settings.seed)
+    keras.utils.set_random_seed(settings.seed)
     with processes.together():
         opened = as_backbone(backbone, settings.image_size)
         settings = with_card(settings, opened.card)
@@ -49,7 +51,8 @@ def train_as_told(
         )
     if processes.count() > 1:
         processes.require_same(fingerprint(data, settings))
-    return training.run()
+    with deterministic_ops():
+        return training.run()
 
 
 def with_card(settings: "Settings", card: dict) -> "Settings":

@@ -14,7 +14,6 @@ from hornbook.zoo.backbones.backbone import Backbone, batchnorms
 from hornbook.zoo.finetune import processes
 from hornbook.zoo.finetune.batchnorm import held, what_moves
 from hornbook.zoo.finetune.callbacks import LossNotFinite, OneTraining, TimeBudget
-from hornbook.zoo.finetune.deterministic import make_deterministic
 from hornbook.zoo.finetune.distribution import copy_weights, find_devices, on_devices
 from hornbook.zoo.finetune.feature_cache import FeatureCache, extract
 from hornbook.zoo.finetune.fine_tuned import FineTuned
@@ -80,7 +79,7 @@ class Trainer:
         )
         self.augment = None if isinstance(settings.augment, str) else settings.augment
 
-        make_deterministic(settings.seed)
+        keras.utils.set_random_seed(settings.seed)
         task = data.task
         self.head = build_head(
             backbone.model.output_shape[-1],
@@ -140,7 +139,7 @@ class Trainer:
                 if self.learning_rate == "auto":
                     self._find_rate(features)
                 # The same from here on, however the rate was chosen.
-                make_deterministic(settings.seed)
+                keras.utils.set_random_seed(settings.seed)
                 if features is not None:
                     self._train_head(*features, clock)
                 self._train_all(clock)

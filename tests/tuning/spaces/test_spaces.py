@@ -91,11 +91,13 @@ def test_models_train_and_go_home_in_plain_keras(name, values, tmp_path):
 
 
 def test_every_setting_of_the_fine_tuning_is_one_of_fine_tune_s():
+    from hornbook.tuning.spaces.finetune import BACKBONE
     from hornbook.zoo.runs.config import RunConfig
 
     model = build("finetune", backbone_lr_multiplier=0.25, augment="digits")
     assert model.fine_tuning["backbone_lr_multiplier"] == 0.25
     assert model.fine_tuning["augment"] == "digits"
+    assert model.fine_tuning["backbone"] == BACKBONE
     RunConfig.of(dict(model.fine_tuning))
     assert build("finetune", augment="none").fine_tuning["augment"] is None
 

@@ -311,7 +311,7 @@ class TestBadFolder:
             path.write_bytes(b"")
         assert refused(tmp_path).startswith("2 files cannot be used")
         complaint = refused(tmp_path, skip_unreadable=True)
-        assert complaint == "No picture of class b in train can be read."
+        assert complaint == "No image of class b in train can be read."
 
     def test_too_few_to_split(self, tmp_path):
         complaint = refused(write_classes(tmp_path, a=2, b=1))
