@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 
-.PHONY: help demo tune install test test-rest test-all test-slow studies studies-quick docs table lint format lock ide clean
+.PHONY: help demo tune install test test-heavy test-matrix test-all test-slow studies studies-quick docs table lint format lock ide clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -40,12 +40,14 @@ test: lint ## lint, and the tests that take minutes in all
 	KERAS_BACKEND=jax $(PYTEST) -m 'not slow and not heavy' -k '$(DIFFERS)' $(RECIPES)
 	KERAS_BACKEND=torch $(PYTEST) -m 'not slow and not heavy' -k '$(DIFFERS)' $(RECIPES)
 
-test-rest: $(VENV)/.made-dev
+test-heavy: $(VENV)/.made-dev ## workers, exports, the site, the clock
 	$(PYTEST) -m 'heavy and not slow'
+
+test-matrix: $(VENV)/.made-dev ## every test of the recipes on JAX and on torch
 	KERAS_BACKEND=jax $(PYTEST) -m 'not slow' $(RECIPES)
 	KERAS_BACKEND=torch $(PYTEST) -m 'not slow' $(RECIPES)
 
-test-all: test test-rest ## also workers, exports, the site, the clock, all on each backend
+test-all: test test-heavy test-matrix ## also workers, exports, the site, the clock, all on each backend
 
 test-slow: $(VENV)/.made-dev ## the long checks: kills, claims over seeds, lowest versions, wheel
 	$(BIN)/pytest -m slow
