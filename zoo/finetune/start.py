@@ -1,6 +1,7 @@
 """Checks what `fine_tune` was told, asks the backbone's card, and starts a training."""
 
 import dataclasses
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -44,11 +45,13 @@ def train_as_told(
     keras.utils.set_random_seed(settings.seed)
     with processes.together():
         opened = as_backbone(backbone, settings.image_size)
-        settings = with_card(settings, opened.card)
+        asked, settings = settings.batchnorm, with_card(settings, opened.card)
         data = read_training_data(settings, opened, train, validation, classes)
         training = Trainer(
             settings, opened, data, loss, metrics, callbacks, cache, progress
         )
+    for notice in training.tuned.notices if asked else ():
+        warnings.warn(notice, stacklevel=3)
     if processes.count() > 1:
         processes.require_same(fingerprint(data, settings))
     with deterministic_ops():

@@ -119,7 +119,7 @@ class Trainer:
         notice = what_moves(
             settings, self.phases, len(self.batchnorms), self.on_features
         )
-        if notice and settings.batchnorm != "frozen":
+        if notice:
             self.tuned.notices.append(notice)
 
     def run(self) -> FineTuned:

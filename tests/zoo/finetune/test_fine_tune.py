@@ -197,19 +197,22 @@ def test_frozen_statistics_do_not_move(data, strategy):
 def test_update_moves_statistics_and_says_so(data):
     backbone = build()
     before = weights(backbone.model)
-    tuned = tune(backbone, data, epochs=5, batchnorm="update", freeze_epochs=2)
+    with pytest.warns(UserWarning, match=r"From epoch 3 on, 3 Batch.*'update'"):
+        tuned = tune(backbone, data, epochs=5, batchnorm="update", freeze_epochs=2)
     assert re.search(r"From epoch 3 on, 3 Batch.*'update'", tuned.notices[0])
     still = same(before, weights(backbone.model))
     assert not any("moving" in path for path in still)
     options = {"batchnorm": "update", "strategy": "gradual_unfreezing"}
-    [notice] = tune(build(), data, epochs=4, **options).notices
+    with pytest.warns(UserWarning, match="of frozen blocks too"):
+        [notice] = tune(build(), data, epochs=4, **options).notices
     assert re.search(r"From epoch 2 on.*of frozen blocks too", notice)
 
 
 def test_recalibrate_ends_with_the_exact_statistics(data):
     backbone = build()
     x = data[0]
-    tune(backbone, data, batchnorm="recalibrate", epochs=2)
+    with pytest.warns(UserWarning, match="'recalibrate'"):
+        tune(backbone, data, batchnorm="recalibrate", epochs=2)
     norm = backbone.model.get_layer("norm1")
     inputs = keras.Model(backbone.model.input, norm.input).predict(x, verbose=0)
     found = [keras.ops.convert_to_numpy(norm.moving_mean)]
